@@ -1,0 +1,31 @@
+import { setTimeout as delay } from "node:timers/promises"
+
+/** Time as a port. Production code takes a `Clock`; nothing else in `src/` reads the time or waits. */
+export interface Clock {
+  /** Milliseconds since the epoch, by the wall clock. */
+  now(): number
+  /** Milliseconds on a clock that never goes back; only differences mean something. */
+  monotonic(): number
+  /** Resolves after `ms` milliseconds; rejects with the signal's reason when aborted first. */
+  sleep(ms: number, signal?: AbortSignal): Promise<void>
+  /** Calls `task` every `ms` milliseconds until the returned function is called. Never keeps the process alive. */
+  every(ms: number, task: () => void): () => void
+}
+
+export const systemClock: Clock = {
+  now: () => Date.now(),
+  monotonic: () => performance.now(),
+  sleep: async (ms, signal) => {
+    try {
+      await delay(ms, undefined, signal ? { signal } : {})
+    } catch (error) {
+      if (signal?.aborted) throw signal.reason
+      throw error
+    }
+  },
+  every: (ms, task) => {
+    const timer = setInterval(task, ms)
+    timer.unref()
+    return () => clearInterval(timer)
+  },
+}

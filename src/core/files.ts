@@ -1,0 +1,82 @@
+import { constants, createReadStream } from "node:fs"
+import * as fs from "node:fs/promises"
+import type { Readable } from "node:stream"
+
+export interface FileStat {
+  readonly size: number
+  readonly isFile: boolean
+  readonly isDirectory: boolean
+  readonly inode: string
+  /** Nanoseconds since the epoch, as text. */
+  readonly modified: string
+  /** Of the last change of content or attributes, which no tool can set back; nanoseconds, as text. */
+  readonly changed: string
+}
+
+/** The one door to the file system, so that every fault can be planted there. Errors are those of the operating system. */
+export interface Files {
+  stat(path: string): Promise<FileStat>
+  /** Names in a folder, sorted by code unit. */
+  list(path: string): Promise<readonly { name: string; isDirectory: boolean }[]>
+  /** The bytes of a file from `start` on. */
+  read(path: string, options?: { start?: number; chunkBytes?: number; signal?: AbortSignal }): Readable
+  readText(path: string): Promise<string>
+  /** Writes the whole file under another name and renames it: readers see the old or the new content, never a part. */
+  writeAtomic(path: string, content: string | Uint8Array, mode?: number): Promise<void>
+  /** A new file for streaming writes; fails when it exists. */
+  create(path: string): Promise<fs.FileHandle>
+  makeDirectory(path: string): Promise<void>
+  rename(from: string, to: string): Promise<void>
+  remove(path: string): Promise<void>
+}
+
+const READ_CHUNK = 1 << 20
+
+export const nodeFiles: Files = {
+  async stat(path) {
+    const s = await fs.stat(path, { bigint: true })
+    return {
+      size: Number(s.size),
+      isFile: s.isFile(),
+      isDirectory: s.isDirectory(),
+      inode: s.ino.toString(),
+      modified: s.mtimeNs.toString(),
+      changed: s.ctimeNs.toString(),
+    }
+  },
+  async list(path) {
+    const entries = await fs.readdir(path, { withFileTypes: true })
+    const listed = await Promise.all(
+      entries.map(async (entry) => ({
+        name: entry.name,
+        isDirectory: entry.isSymbolicLink()
+          ? await fs.stat(`${path}/${entry.name}`).then(
+              (s) => s.isDirectory(),
+              () => false,
+            )
+          : entry.isDirectory(),
+      })),
+    )
+    return listed.sort((a, b) => (a.name < b.name ? -1 : a.name > b.name ? 1 : 0))
+  },
+  read: (path, { start = 0, chunkBytes = READ_CHUNK, signal } = {}) =>
+    createReadStream(path, { start, highWaterMark: chunkBytes, ...(signal ? { signal } : {}) }),
+  readText: (path) => fs.readFile(path, "utf8"),
+  async writeAtomic(path, content, mode = 0o666) {
+    const temporary = `${path}.${process.pid}.tmp`
+    const handle = await fs.open(temporary, constants.O_WRONLY | constants.O_CREAT | constants.O_TRUNC, mode)
+    try {
+      await handle.writeFile(content)
+      await handle.sync()
+    } finally {
+      await handle.close()
+    }
+    await fs.rename(temporary, path)
+  },
+  create: (path) => fs.open(path, "wx"),
+  makeDirectory: async (path) => {
+    await fs.mkdir(path, { recursive: true })
+  },
+  rename: (from, to) => fs.rename(from, to),
+  remove: (path) => fs.rm(path, { force: true, recursive: true }),
+}

@@ -1,0 +1,67 @@
+import type { ErrorCode } from "./errors.ts"
+import type { JsonValue } from "./json.ts"
+
+/** The payload: a plain object. Made with a null prototype or own keys only, so `__proto__` is a key like any other. */
+export type RecordObject = Record<string, unknown>
+
+/** Where a source can resume. Opaque to all but the source (and its format) that made it; plain JSON. */
+export type Position = { readonly [key: string]: JsonValue }
+
+/** Where a record stands in its source, for people: the physical line (from 1) and the byte offset, or page and index. */
+export interface Place {
+  readonly line?: number
+  readonly offset?: number
+  readonly page?: string
+}
+
+/** One thing that is wrong with a record. Holds no value in `rule`, `path`, `expected` or `actualType`: they make the fingerprint. */
+export interface Fault {
+  readonly code: ErrorCode
+  /** The step that found it. */
+  readonly step: "decode" | "prepare" | "validate" | "transform" | "check" | "load"
+  /** Says field, expected, got. */
+  readonly message: string
+  /** The rule that failed: `column_count`, `invalid_type`, `min`, the name of a check. Undefined when only a message is known. */
+  readonly rule?: string
+  /** The path to the field, keys and indices joined as `a.b[0]`; empty for the whole record. */
+  readonly path?: string
+  readonly expected?: string
+  readonly actualType?: string
+}
+
+/** A record that could not be decoded. */
+export class DecodeFault {
+  readonly fault: Fault
+  /** Set when the record was too long to keep: `raw` then holds only its head. */
+  readonly oversize: { readonly bytes: number; readonly sha256: string } | undefined
+
+  constructor(rule: string, message: string, extra: { expected?: string; oversize?: { bytes: number; sha256: string } } = {}) {
+    this.fault = {
+      code: "DECODE",
+      step: "decode",
+      rule,
+      message,
+      ...(extra.expected === undefined ? {} : { expected: extra.expected }),
+    }
+    this.oversize = extra.oversize
+  }
+}
+
+/**
+ * The unit of reading, staging and resuming: a view over the bytes a source read, not an array of objects.
+ * Records are numbered from 0. `record(i)` makes a fresh object on each call.
+ */
+export interface Batch {
+  readonly length: number
+  /** Where the source resumes after this batch. */
+  readonly position: Position
+  /** Bytes of the source that this batch takes up, for progress. */
+  readonly bytes: number
+  /** The exact bytes of record i, without its line end (at most `maxRecordBytes`; only its head beyond that). */
+  raw(i: number): Uint8Array
+  /** Record i, decoded, or the reason why it cannot be. */
+  record(i: number): RecordObject | DecodeFault
+  /** The number that orders record i within its partition and names it in `_position`: strictly increasing; the physical line for files. */
+  ordinal(i: number): number
+  place(i: number): Place
+}

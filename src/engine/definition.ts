@@ -1,0 +1,173 @@
+import type { Check, RecordSchema, Source } from "../core/contracts.ts"
+import { SpillwayError } from "../core/errors.ts"
+import type { RecordObject } from "../core/records.ts"
+import type { ColumnOptions } from "../schema/columns.ts"
+import { toRecordSchema, type AnySchema } from "../schema/adapter.ts"
+
+/** How the rows of a partition meet the rows of the table. */
+export type TableMode = "append" | "upsert"
+
+/** A PostgreSQL table as the end of a pipeline. */
+export interface TableSink {
+  readonly kind: "table"
+  readonly schema: string
+  readonly name: string
+  readonly mode: TableMode
+  /** Properties that identify a row; empty for `append`, which is keyed by source and position. */
+  readonly key: readonly string[]
+  /** The property that says which of two versions of a key is newer; undefined: the order of reading. */
+  readonly orderBy: string | undefined
+  /** Slices of this table that readers of it are told about when a commit touched them. */
+  readonly tracked: readonly TrackedPartition[]
+}
+
+/** A slice of a table by one column: what models downstream are partitioned by. */
+export interface TrackedPartition {
+  readonly unit: "day" | "month" | "value"
+  readonly property: string
+  /** The zone in which days and months of a `timestamptz` begin. */
+  readonly zone: string
+}
+
+export interface TableOptions {
+  /** `upsert` when a key is given, otherwise to be named: `append`. */
+  mode?: TableMode
+  key?: readonly string[]
+  orderBy?: string
+  tracked?: readonly TrackedPartition[]
+}
+
+/** Months of a date or time column, for `tracked`. `zone` defaults to UTC. */
+export const month = (property: string, zone = "UTC"): TrackedPartition => ({ unit: "month", property, zone })
+/** Days of a date or time column, for `tracked`. `zone` defaults to UTC. */
+export const day = (property: string, zone = "UTC"): TrackedPartition => ({ unit: "day", property, zone })
+
+/** A table `schema.name` (schema `public` when left out). Throws `CONFIG`. */
+export function table(qualified: string, options: TableOptions = {}): TableSink {
+  const parts = qualified.split(".")
+  const [schema, name] = parts.length === 1 ? ["public", parts[0]] : parts
+  if (!schema || !name || parts.length > 2)
+    throw new SpillwayError("CONFIG", `"${qualified}" is not a table name`, { hint: 'write "schema.table" or "table"' })
+  if (schema === "ops" || schema === "ops_staging")
+    throw new SpillwayError("CONFIG", `the schema "${schema}" is Spillway's own`, { hint: "choose another schema for your tables" })
+  const key = options.key ?? []
+  const mode = options.mode ?? (key.length > 0 ? "upsert" : undefined)
+  if (mode === undefined)
+    throw new SpillwayError("CONFIG", `table "${qualified}" has neither a key nor a mode`, {
+      hint: 'give key: ["id"] to upsert, or mode: "append"',
+    })
+  if (mode === "upsert" && key.length === 0)
+    throw new SpillwayError("CONFIG", `table "${qualified}" is to be upserted but has no key`, { hint: 'give key: ["id"]' })
+  if (mode === "append" && (key.length > 0 || options.orderBy !== undefined))
+    throw new SpillwayError("CONFIG", `table "${qualified}" is appended to, which is keyed by source position`, {
+      hint: 'leave out key and orderBy, or use mode: "upsert"',
+    })
+  return { kind: "table", schema, name, mode, key, orderBy: options.orderBy, tracked: options.tracked ?? [] }
+}
+
+/** What happens when a source carries a column that the schema does not know. */
+export type NewColumnPolicy = "fail" | "ignore" | "deadLetter"
+
+export interface PipelineOptions {
+  /** Names the pipeline in tables, logs and commands: letters, digits, `_`, `-`, `.`; at most 100. */
+  name: string
+  source: Source
+  /** Any Standard Schema (zod, valibot, arktype …) or a JSON Schema. */
+  schema: AnySchema
+  /** Raw record in, raw record out, before the schema: trim, rename, normalise. */
+  prepare?: (record: RecordObject) => RecordObject
+  /** After the schema; pure. `undefined` filters the record, an array expands it. */
+  transform?: (record: RecordObject) => RecordObject | readonly RecordObject[] | undefined
+  /** The schema of what `transform` returns, where its shape differs from `schema`'s. */
+  output?: AnySchema
+  /** Column names and types, by property, where the schema cannot tell or something else is wanted. */
+  columns?: Readonly<Record<string, ColumnOptions>>
+  checks?: readonly Check[]
+  sink: TableSink
+  /** Default `fail`: the partition is held and the message names the column and the choices. */
+  onNewColumn?: NewColumnPolicy
+  /** `partition` (default) publishes each source partition by itself; `run` all or nothing. */
+  publish?: "partition" | "run"
+  /** A longer record keeps its head, hash and place only. Default 16 MiB. */
+  maxRecordBytes?: number
+  /** How long a lease lasts when its holder stops renewing it, in milliseconds. Default 30,000. */
+  leaseMs?: number
+  /** Names what a hash of the definition cannot see (such as code that `transform` calls). */
+  version?: string
+}
+
+/** A pipeline, checked and with its defaults filled in. */
+export interface Pipeline {
+  readonly name: string
+  readonly source: Source
+  readonly schema: RecordSchema
+  readonly output: RecordSchema
+  readonly prepare: PipelineOptions["prepare"]
+  readonly transform: PipelineOptions["transform"]
+  readonly checks: readonly Check[]
+  readonly sink: TableSink
+  readonly onNewColumn: NewColumnPolicy
+  readonly publish: "partition" | "run"
+  readonly maxRecordBytes: number
+  readonly leaseMs: number
+  readonly version: string | undefined
+}
+
+/** Declares a pipeline. Throws `CONFIG` with every fault of the declaration. */
+export function pipeline(options: PipelineOptions): Pipeline {
+  const faults: string[] = []
+  if (!/^[\w.-]{1,100}$/.test(options.name))
+    faults.push(`name: ${JSON.stringify(options.name)} is not 1 to 100 letters, digits, "_", "-" or "."`)
+  const schema = toRecordSchema(options.schema, options.columns)
+  const output = options.output === undefined ? schema : toRecordSchema(options.output, options.columns)
+  const columns = output.columns
+  if (columns === undefined) {
+    faults.push("columns: this schema does not tell its columns' types; name them in columns")
+  } else {
+    const known = new Set(columns.map((column) => column.property))
+    const named = [...options.sink.key, ...(options.sink.orderBy ? [options.sink.orderBy] : []), ...options.sink.tracked.map((t) => t.property)]
+    for (const property of named)
+      if (!known.has(property)) faults.push(`sink: the schema has no property "${property}" (it has ${[...known].join(", ")})`)
+    const reserved = columns.filter((column) => ["_source", "_position", "_seq", "_run_id", "_part"].includes(column.name))
+    for (const column of reserved) faults.push(`columns: "${column.name}" is one of Spillway's own; name it otherwise in columns`)
+    const twice = columns.filter((column, i) => columns.findIndex((other) => other.name === column.name) !== i)
+    for (const column of twice) faults.push(`columns: two properties become the column "${column.name}"; name one of them otherwise in columns`)
+  }
+  if (faults.length > 0)
+    throw new SpillwayError("CONFIG", `pipeline "${options.name}" is not well declared:\n${faults.map((f) => `  - ${f}`).join("\n")}`, {
+      hint: "mend what is listed",
+    })
+  return {
+    name: options.name,
+    source: options.source,
+    schema,
+    output,
+    prepare: options.prepare,
+    transform: options.transform,
+    checks: options.checks ?? [],
+    sink: options.sink,
+    onNewColumn: options.onNewColumn ?? "fail",
+    publish: options.publish ?? "partition",
+    maxRecordBytes: options.maxRecordBytes ?? 16 * 1024 * 1024,
+    leaseMs: options.leaseMs ?? 30_000,
+    version: options.version,
+  }
+}
+
+export interface ProjectOptions {
+  pipelines: readonly Pipeline[]
+}
+
+/** What `spillway.config.ts` exports. */
+export interface Project {
+  readonly kind: "spillway-project"
+  readonly pipelines: readonly Pipeline[]
+}
+
+/** Declares a project. Throws `CONFIG` when two pipelines share a name. */
+export function project(options: ProjectOptions): Project {
+  const names = options.pipelines.map((p) => p.name)
+  const twice = names.find((name, i) => names.indexOf(name) !== i)
+  if (twice !== undefined) throw new SpillwayError("CONFIG", `two pipelines are named "${twice}"`, { hint: "names must be unique in a project" })
+  return { kind: "spillway-project", pipelines: options.pipelines }
+}

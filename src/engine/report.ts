@@ -1,0 +1,37 @@
+import type { ErrorCode } from "../core/errors.ts"
+import type { Counts, PartitionReason, RunStatus } from "../core/events.ts"
+
+export interface ReportedError {
+  readonly code: ErrorCode
+  readonly message: string
+  readonly hint: string | undefined
+}
+
+/** What a run did. Everything in it is also in `ops`. */
+export interface RunReport {
+  readonly pipeline: string
+  readonly table: string
+  readonly runId: string
+  readonly attempt: number
+  readonly status: Exclude<RunStatus, "running">
+  readonly counts: Readonly<Counts>
+  /** Partitions the source has, chosen for this run (by reason), published, held, and left as they were. */
+  readonly partitions: {
+    readonly total: number
+    readonly chosen: number
+    readonly reasons: Partial<Record<PartitionReason, number>>
+    readonly published: number
+    readonly held: number
+    readonly unchanged: number
+  }
+  readonly held: readonly { readonly partition: string; readonly code: ErrorCode; readonly message: string; readonly hint: string | undefined }[]
+  /** Dead letters of this run, known ones included, by code. */
+  readonly deadLetters: Readonly<Record<string, number>>
+  /** Null values per property over the records read. */
+  readonly nulls: Readonly<Record<string, number>>
+  /** Milliseconds spent: `read` (read, decode, validate), `stage` (waiting for COPY), `gate`, `publish`. They overlap. */
+  readonly steps: Readonly<Record<string, number>>
+  readonly warnings: readonly { readonly code: ErrorCode; readonly message: string }[]
+  readonly durationMs: number
+  readonly error: ReportedError | undefined
+}
