@@ -65,12 +65,16 @@ export interface SourceContext {
   readonly signal: AbortSignal
   /** Properties whose numbers must keep every digit. */
   readonly exact: ReadonlySet<string>
+  /** A longer record keeps only its head. */
+  readonly maxRecordBytes: number
 }
 
 /** What a source found wrong with a whole partition is thrown as a SpillwayError: the partition is held, the others go on. */
 export interface Source {
   /** `files`, `rest`, `sql` … */
   readonly kind: string
+  /** What a partition is, as dead letters name it. */
+  readonly unit: "file" | "url" | "topic" | "query"
   /** Text formats carry no types: the schema then turns whole numerals into numbers and blanks into absence. */
   readonly untyped: boolean
   /** A partition that was interrupted can be continued at a batch's position. */

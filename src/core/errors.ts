@@ -105,7 +105,11 @@ export class SpillwayError extends Error {
 }
 
 /** `value` as a SpillwayError: itself when it already is one, otherwise wrapped as `code`, with the original as `cause`. */
-export function asSpillwayError(value: unknown, code: ErrorCode = "UNKNOWN", details: ErrorDetails = {}): SpillwayError {
+export function asSpillwayError(
+  value: unknown,
+  code: ErrorCode = "UNKNOWN",
+  details: ErrorDetails = {},
+): SpillwayError {
   if (value instanceof SpillwayError) return value
   const message = value instanceof Error ? value.message : String(value)
   return new SpillwayError(code, message, { cause: value, ...details })

@@ -48,8 +48,18 @@ export type PartitionReason = "new" | "changed" | "held-before" | "failed-before
 export type RunStatus = "running" | "completed" | "partial" | "failed" | "cancelled"
 
 /** Everything that happens in a run. Logs, checkpoints, metrics, the progress line and the report are all fed from this. */
-export type RunEvent = { readonly time: number; readonly pipeline: string; readonly runId: string; readonly attempt: number } & (
-  | { readonly type: "run.started"; readonly resumed: boolean; readonly definitionVersion: string; readonly full: boolean }
+export type RunEvent = {
+  readonly time: number
+  readonly pipeline: string
+  readonly runId: string
+  readonly attempt: number
+} & (
+  | {
+      readonly type: "run.started"
+      readonly resumed: boolean
+      readonly definitionVersion: string
+      readonly full: boolean
+    }
   | {
       readonly type: "run.planned"
       readonly total: number
@@ -75,7 +85,12 @@ export type RunEvent = { readonly time: number; readonly pipeline: string; reado
       readonly deadLettered: number
       readonly durationMs: number
     }
-  | { readonly type: "partition.staged"; readonly partition: string; readonly read: number; readonly durationMs: number }
+  | {
+      readonly type: "partition.staged"
+      readonly partition: string
+      readonly read: number
+      readonly durationMs: number
+    }
   | {
       readonly type: "check.judged"
       readonly partition: string
@@ -110,7 +125,15 @@ export type RunEvent = { readonly time: number; readonly pipeline: string; reado
       /** How long each statement family took, in milliseconds. */
       readonly steps: Readonly<Record<string, number>>
     }
-  | { readonly type: "retry"; readonly what: string; readonly attempt: number; readonly delayMs: number; readonly code: ErrorCode; readonly message: string }
+  | {
+      readonly type: "retry"
+      readonly what: string
+      /** Tries so far. */
+      readonly tries: number
+      readonly delayMs: number
+      readonly code: ErrorCode
+      readonly message: string
+    }
   | { readonly type: "commit.resolved"; readonly outcome: "committed" | "aborted"; readonly message: string }
   | {
       readonly type: "warning"
@@ -129,9 +152,14 @@ export type RunEvent = { readonly time: number; readonly pipeline: string; reado
       /** Null values per property over the records read, where they were decoded. */
       readonly nulls: Readonly<Record<string, number>>
       readonly durationMs: number
-      readonly error: { readonly code: ErrorCode; readonly message: string; readonly hint: string | undefined } | undefined
+      readonly error:
+        { readonly code: ErrorCode; readonly message: string; readonly hint: string | undefined } | undefined
     }
 )
 
 /** The same without the fields that the run itself fills in. */
-export type RunEventBody = RunEvent extends infer E ? (E extends RunEvent ? Omit<E, "time" | "pipeline" | "runId" | "attempt"> : never) : never
+export type RunEventBody = RunEvent extends infer E
+  ? E extends RunEvent
+    ? Omit<E, "time" | "pipeline" | "runId" | "attempt">
+    : never
+  : never

@@ -35,7 +35,11 @@ export class DecodeFault {
   /** Set when the record was too long to keep: `raw` then holds only its head. */
   readonly oversize: { readonly bytes: number; readonly sha256: string } | undefined
 
-  constructor(rule: string, message: string, extra: { expected?: string; oversize?: { bytes: number; sha256: string } } = {}) {
+  constructor(
+    rule: string,
+    message: string,
+    extra: { expected?: string; oversize?: { bytes: number; sha256: string } } = {},
+  ) {
     this.fault = {
       code: "DECODE",
       step: "decode",

@@ -49,7 +49,9 @@ export function table(qualified: string, options: TableOptions = {}): TableSink 
   if (!schema || !name || parts.length > 2)
     throw new SpillwayError("CONFIG", `"${qualified}" is not a table name`, { hint: 'write "schema.table" or "table"' })
   if (schema === "ops" || schema === "ops_staging")
-    throw new SpillwayError("CONFIG", `the schema "${schema}" is Spillway's own`, { hint: "choose another schema for your tables" })
+    throw new SpillwayError("CONFIG", `the schema "${schema}" is Spillway's own`, {
+      hint: "choose another schema for your tables",
+    })
   const key = options.key ?? []
   const mode = options.mode ?? (key.length > 0 ? "upsert" : undefined)
   if (mode === undefined)
@@ -57,7 +59,9 @@ export function table(qualified: string, options: TableOptions = {}): TableSink 
       hint: 'give key: ["id"] to upsert, or mode: "append"',
     })
   if (mode === "upsert" && key.length === 0)
-    throw new SpillwayError("CONFIG", `table "${qualified}" is to be upserted but has no key`, { hint: 'give key: ["id"]' })
+    throw new SpillwayError("CONFIG", `table "${qualified}" is to be upserted but has no key`, {
+      hint: 'give key: ["id"]',
+    })
   if (mode === "append" && (key.length > 0 || options.orderBy !== undefined))
     throw new SpillwayError("CONFIG", `table "${qualified}" is appended to, which is keyed by source position`, {
       hint: 'leave out key and orderBy, or use mode: "upsert"',
@@ -125,18 +129,31 @@ export function pipeline(options: PipelineOptions): Pipeline {
     faults.push("columns: this schema does not tell its columns' types; name them in columns")
   } else {
     const known = new Set(columns.map((column) => column.property))
-    const named = [...options.sink.key, ...(options.sink.orderBy ? [options.sink.orderBy] : []), ...options.sink.tracked.map((t) => t.property)]
+    const named = [
+      ...options.sink.key,
+      ...(options.sink.orderBy ? [options.sink.orderBy] : []),
+      ...options.sink.tracked.map((t) => t.property),
+    ]
     for (const property of named)
-      if (!known.has(property)) faults.push(`sink: the schema has no property "${property}" (it has ${[...known].join(", ")})`)
-    const reserved = columns.filter((column) => ["_source", "_position", "_seq", "_run_id", "_part"].includes(column.name))
-    for (const column of reserved) faults.push(`columns: "${column.name}" is one of Spillway's own; name it otherwise in columns`)
+      if (!known.has(property))
+        faults.push(`sink: the schema has no property "${property}" (it has ${[...known].join(", ")})`)
+    const reserved = columns.filter((column) =>
+      ["_source", "_position", "_seq", "_run_id", "_part"].includes(column.name),
+    )
+    for (const column of reserved)
+      faults.push(`columns: "${column.name}" is one of Spillway's own; name it otherwise in columns`)
     const twice = columns.filter((column, i) => columns.findIndex((other) => other.name === column.name) !== i)
-    for (const column of twice) faults.push(`columns: two properties become the column "${column.name}"; name one of them otherwise in columns`)
+    for (const column of twice)
+      faults.push(`columns: two properties become the column "${column.name}"; name one of them otherwise in columns`)
   }
   if (faults.length > 0)
-    throw new SpillwayError("CONFIG", `pipeline "${options.name}" is not well declared:\n${faults.map((f) => `  - ${f}`).join("\n")}`, {
-      hint: "mend what is listed",
-    })
+    throw new SpillwayError(
+      "CONFIG",
+      `pipeline "${options.name}" is not well declared:\n${faults.map((f) => `  - ${f}`).join("\n")}`,
+      {
+        hint: "mend what is listed",
+      },
+    )
   return {
     name: options.name,
     source: options.source,
@@ -168,6 +185,9 @@ export interface Project {
 export function project(options: ProjectOptions): Project {
   const names = options.pipelines.map((p) => p.name)
   const twice = names.find((name, i) => names.indexOf(name) !== i)
-  if (twice !== undefined) throw new SpillwayError("CONFIG", `two pipelines are named "${twice}"`, { hint: "names must be unique in a project" })
+  if (twice !== undefined)
+    throw new SpillwayError("CONFIG", `two pipelines are named "${twice}"`, {
+      hint: "names must be unique in a project",
+    })
   return { kind: "spillway-project", pipelines: options.pipelines }
 }

@@ -24,7 +24,12 @@ export interface RunReport {
     readonly held: number
     readonly unchanged: number
   }
-  readonly held: readonly { readonly partition: string; readonly code: ErrorCode; readonly message: string; readonly hint: string | undefined }[]
+  readonly held: readonly {
+    readonly partition: string
+    readonly code: ErrorCode
+    readonly message: string
+    readonly hint: string | undefined
+  }[]
   /** Dead letters of this run, known ones included, by code. */
   readonly deadLetters: Readonly<Record<string, number>>
   /** Null values per property over the records read. */

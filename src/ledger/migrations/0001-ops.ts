@@ -8,8 +8,9 @@ export const ops: Migration = {
 CREATE SCHEMA IF NOT EXISTS ops;
 CREATE SCHEMA IF NOT EXISTS ops_staging;
 
--- One number per staged batch; _seq = number * 2^20 + index, so it orders rows by run, partition and position.
-CREATE SEQUENCE ops.batch_seq AS bigint;
+-- One number per partition version, taken in the order of processing; _seq = number * 2^32 + position, so it orders rows
+-- by run, partition and position, and reading the same version again gives the same _seq.
+CREATE SEQUENCE ops.partition_seq AS bigint;
 
 CREATE TABLE ops.runs (
   run_id varchar(50) PRIMARY KEY,
@@ -55,11 +56,12 @@ CREATE INDEX leases_by_holder ON ops.leases (holder) WHERE holder IS NOT NULL;
 CREATE TABLE ops.source_positions (
   pipeline_name varchar(100) NOT NULL,
   partition_key text NOT NULL,
-  position jsonb NOT NULL,
+  position jsonb NOT NULL DEFAULT 'null',
+  -- Raised by whoever takes the lease; a commit names the epoch it works under.
   epoch bigint NOT NULL,
-  run_id varchar(50) NOT NULL,
+  run_id varchar(50),
   -- Named by the transaction that wrote the row: the evidence when the answer to a COMMIT was lost.
-  commit_id text NOT NULL,
+  commit_id text,
   updated_at timestamptz NOT NULL DEFAULT now(),
   PRIMARY KEY (pipeline_name, partition_key)
 );
@@ -69,6 +71,7 @@ CREATE TABLE ops.processed_partitions (
   partition_key text NOT NULL,
   status varchar(20) NOT NULL CHECK (status IN ('in_progress', 'completed', 'held', 'failed')),
   version text,
+  seq bigint,
   definition_version text NOT NULL,
   snapshot pg_snapshot,
   run_id varchar(50) NOT NULL,
@@ -280,6 +283,7 @@ CREATE UNLOGGED TABLE ops_staging.progress (
   partition_no integer NOT NULL,
   group_no integer NOT NULL,
   version text NOT NULL,
+  seq bigint NOT NULL,
   epoch bigint NOT NULL,
   batches integer NOT NULL DEFAULT 0,
   position jsonb,

@@ -1,0 +1,15 @@
+#!/usr/bin/env node
+// Old syntax on purpose: an old Node must be able to read this far and say what is wrong.
+var needed = [22, 22]
+var found = process.versions.node.split(".").map(Number)
+if (found[0] < needed[0] || (found[0] === needed[0] && found[1] < needed[1])) {
+  process.stderr.write("error[CONFIG]: Spillway needs Node " + needed.join(".") + " or newer; this is Node " + process.versions.node + "\n")
+  process.exit(2)
+}
+import("../dist/cli/main.js").catch(function (error) {
+  process.stderr.write("error[CONFIG]: Spillway could not be loaded: " + error.message + "\n")
+  if (error.code === "ERR_MODULE_NOT_FOUND" && /dist/.test(error.message)) {
+    process.stderr.write("hint: in a checkout, build it with: npm run build\n")
+  }
+  process.exit(2)
+})

@@ -1,0 +1,124 @@
+import { Command, CommanderError, Help } from "commander"
+import { readFileSync } from "node:fs"
+import { checkCommand } from "./commands/check.ts"
+import { dbCommand } from "./commands/db.ts"
+import { dlqCommand } from "./commands/dlq.ts"
+import { explainCommand } from "./commands/explain.ts"
+import { initCommand } from "./commands/init.ts"
+import { logsCommand } from "./commands/logs.ts"
+import { previewCommand } from "./commands/preview.ts"
+import { runCommand } from "./commands/run.ts"
+import { statusCommand } from "./commands/status.ts"
+import { recogniseError, usageError } from "./errors.ts"
+import { exitCodeOf, exitCodes } from "./exit-codes.ts"
+import type { Host, World } from "./host.ts"
+import { suggestion } from "./nearest.ts"
+import { Output, type Outcome } from "./output.ts"
+import type { SpillwayError } from "../core/errors.ts"
+
+/** Declares one command. `act` runs it and takes what it hands back. */
+export interface CommandContext {
+  act(body: (host: Host) => Promise<Outcome>): Promise<void>
+}
+
+/** Runs the command line `argv` (without `node` and the script); gives what to exit with. Never throws for what a user can cause. */
+export async function runCommandLine(argv: readonly string[], world: World): Promise<number> {
+  const flags = flagsOf(argv)
+  const output = new Output(world.stdout, world.stderr, world.env, flags)
+  let exitCode: number = exitCodes.ok
+  const context: CommandContext = {
+    act: async (body) => {
+      const outcome = await body({ ...world, output, projectOption: program.opts<{ project?: string }>().project })
+      await output.finish(outcome)
+      exitCode = outcome.exitCode ?? exitCodes.ok
+    },
+  }
+  const program = buildProgram(context, output)
+  try {
+    await program.parseAsync([...argv], { from: "user" })
+    return exitCode
+  } catch (thrown) {
+    if (thrown instanceof CommanderError && thrown.exitCode === 0) return exitCodes.ok
+    // A command group without a command: its help was shown.
+    if (thrown instanceof CommanderError && thrown.code === "commander.help") return exitCodes.usage
+    const error = thrown instanceof CommanderError ? usageOf(thrown, program) : recogniseError(thrown)
+    await output.fail(error)
+    return exitCodeOf(error)
+  }
+}
+
+/** `--json` decides how even a mistyped command is answered, so it is looked for before anything is parsed. */
+function flagsOf(argv: readonly string[]): { json: boolean; verbose: boolean } {
+  const end = argv.indexOf("--")
+  const flags = end < 0 ? argv : argv.slice(0, end)
+  return { json: flags.includes("--json"), verbose: flags.includes("--verbose") || flags.includes("-v") }
+}
+
+const EXAMPLES = `
+Examples:
+  spillway run                          run all pipelines of the project in this folder
+  spillway run --project examples/retail
+  spillway status                       what ran, what is held, what was set aside
+  spillway explain QUALITY_GATE         what a code means and what to do
+
+Exit codes: 0 ok, 1 data or a check failed, 2 usage or configuration, 3 degraded (status --check), 4 not found,
+5 something needed is not available, 6 partial, 130 interrupted.`
+
+function buildProgram(context: CommandContext, output: Output): Command {
+  const program = new Command("spillway")
+    .description("Data pipelines into PostgreSQL that lose nothing and can be operated.")
+    .usage("<command> [options]")
+    .option("--project <file|dir>", "the project: a folder with spillway.config.ts, or such a file (default: this folder)")
+    .option("--json", "answer with one line of JSON on stdout, also when something fails")
+    .option("-v, --verbose", "say more: every step, and what caused an error")
+    .version(versionOf(), "--version", "print the version")
+    .helpOption("-h, --help", "show help")
+    .addHelpText("after", EXAMPLES)
+    .exitOverride()
+    .showSuggestionAfterError(false)
+    .configureHelp({ showGlobalOptions: true, styleTitle: (title) => output.colors.bold(title) })
+    .configureOutput({
+      writeOut: (text) => void output.data(text),
+      writeErr: (text) => void output.stderr.write(text),
+      // Errors are told in one way, by `Output.fail`.
+      outputError: () => undefined,
+    })
+  for (const declare of [
+    runCommand,
+    statusCommand,
+    logsCommand,
+    dlqCommand,
+    explainCommand,
+    checkCommand,
+    previewCommand,
+    initCommand,
+    dbCommand,
+  ])
+    declare(program, context)
+  return program
+}
+
+function versionOf(): string {
+  const text = readFileSync(new URL("../../package.json", import.meta.url), "utf8")
+  return (JSON.parse(text) as { version: string }).version
+}
+
+/** What commander found wrong, in our words and with our hint. */
+function usageOf(error: CommanderError, program: Command): SpillwayError {
+  const message = error.message.replace(/^error: /, "")
+  const command = commandNamed(program, error)
+  const help = `spillway ${command === program ? "" : `${pathOf(command)} `}--help`
+  const named = /'([^']*)'/.exec(message)?.[1] ?? ""
+  if (error.code === "commander.unknownCommand")
+    return usageError(
+      message,
+      suggestion(
+        named,
+        command.commands.map((known) => known.name()),
+        `the commands are listed by: ${help}`,
+      ),
+    )
+  if (error.code === "commander.unknownOption")
+    return usageError(message, suggestion(named, flagsNamed(command), `the flags are listed by: ${help}`))
+  return usageError(message, `how it is used is shown by: ${help}`)
+}

@@ -1,0 +1,76 @@
+import { createHash } from "node:crypto"
+import { canonicalJson } from "../core/json.ts"
+import { DecodeFault, type Batch, type Fault, type RecordObject } from "../core/records.ts"
+import type { StagedLetter } from "../ledger/dead-letters.ts"
+
+/** Where letters of a partition come from. */
+export interface LetterOrigin {
+  readonly pipeline: string
+  /** The partition's key. */
+  readonly partition: string
+  /** What the partition is, as the letter's `source` names it. */
+  readonly unit: "file" | "url" | "topic" | "query"
+}
+
+const sha256 = (data: string | Uint8Array): string => createHash("sha256").update(data).digest("hex")
+
+/**
+ * Groups letters that have the same cause: `v1:` and 16 hex digits of SHA-256 over pipeline, step, code, rule, path with
+ * array indices as `[]`, expected, actual type. A normalised message only where there is no rule. No record values.
+ */
+export function fingerprint(pipeline: string, fault: Fault): string {
+  const cause = fault.rule ?? normalised(fault.message)
+  const path = (fault.path ?? "").replace(/\[\d+\]/g, "[]")
+  const parts = [pipeline, fault.step, fault.code, cause, path, fault.expected ?? "", fault.actualType ?? ""]
+  return `v1:${sha256(JSON.stringify(parts)).slice(0, 16)}`
+}
+
+/** A message without what varies from record to record: quoted text, numbers, long hexadecimal. */
+const normalised = (message: string): string =>
+  message
+    .replace(/"(?:[^"\\]|\\.)*"|'[^']*'/g, "?")
+    .replace(/\b[0-9a-f]{8,}\b/gi, "?")
+    .replace(/[+-]?\d+(?:\.\d+)?/g, "?")
+
+/** Derived, so that reading the same record again gives the same letter: pipeline, source, position and the hash of `raw`. */
+export function letterId(origin: LetterOrigin, ordinal: number, rawSha256: string): string {
+  return `dl_${sha256(JSON.stringify([origin.pipeline, origin.partition, ordinal, rawSha256])).slice(0, 32)}`
+}
+
+/** The letter of record `i` of a batch, with everything that is wrong with it. */
+export function makeLetter(
+  origin: LetterOrigin,
+  batch: Batch,
+  i: number,
+  faults: readonly [Fault, ...Fault[]],
+): StagedLetter {
+  const raw = batch.raw(i)
+  const decoded = batch.record(i)
+  const oversize = decoded instanceof DecodeFault ? decoded.oversize : undefined
+  const [first] = faults
+  const ordinal = batch.ordinal(i)
+  return {
+    id: letterId(origin, ordinal, oversize?.sha256 ?? sha256(raw)),
+    fingerprint: fingerprint(origin.pipeline, first),
+    ordinal,
+    source: JSON.stringify({ [origin.unit]: origin.partition, ...batch.place(i) }),
+    step: first.step,
+    errorCode: first.code,
+    errorMessage: storable(faults.map((fault) => fault.message).join("; ")),
+    rule: first.rule,
+    path: first.path,
+    faults: storable(canonicalJson(faults)),
+    record: decoded instanceof DecodeFault ? undefined : recordJson(decoded),
+    raw,
+    oversize: oversize === undefined ? undefined : JSON.stringify(oversize),
+  }
+}
+
+/** PostgreSQL's text and jsonb cannot hold NUL or half a surrogate pair; where either occurs, only `raw` keeps the record. */
+function recordJson(record: RecordObject): string | undefined {
+  const text = JSON.stringify(record, (_key, value: unknown) => (typeof value === "bigint" ? value.toString() : value))
+  return /\\u0000|\\ud[89a-f]/i.test(text) ? undefined : text
+}
+
+const storable = (text: string): string =>
+  text.replaceAll("\0", "\u2400").replaceAll("\\u0000", "\u2400").toWellFormed()

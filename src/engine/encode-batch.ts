@@ -1,0 +1,167 @@
+import { SpillwayError } from "../core/errors.ts"
+import type { Batch, Fault, RecordObject } from "../core/records.ts"
+import { makeLetter, type LetterOrigin } from "../dead-letters/letter.ts"
+import type { StagedLetter } from "../ledger/dead-letters.ts"
+import { zeroTally, type Tally } from "../ledger/progress.ts"
+import { rowEncoder } from "../schema/encode.ts"
+import type { Pipeline } from "./definition.ts"
+import { Expanded, FILTERED, Rejected, type Outcome, type RecordPath } from "./record-path.ts"
+
+/** `_seq` is the partition's number times this, plus the position; a partition has room for as many positions. */
+export const SEQ_STRIDE = 2 ** 32
+
+/** PostgreSQL refuses index rows above 2704 bytes (a third of a page); this leaves room for their header. */
+const MAX_KEY_BYTES = 2600
+
+/** A batch ready to be staged. */
+export interface EncodedBatch {
+  /** COPY text lines, each with its line end. */
+  readonly lines: readonly string[]
+  /** The record each line came from. */
+  readonly lineRecords: readonly number[]
+  readonly letters: readonly StagedLetter[]
+  readonly tally: Tally
+  /** Takes records that the database refused out of lines and into letters. */
+  without(refused: ReadonlyMap<number, Fault>): EncodedBatch
+}
+
+export interface EncodeContext {
+  readonly pipeline: Pipeline
+  readonly origin: LetterOrigin
+  readonly seq: number
+  readonly runId: string
+}
+
+const escapeCopy = (text: string): string =>
+  text.replace(/[\\\t\n\r]/g, (c) => (c === "\\" ? "\\\\" : c === "\t" ? "\\t" : c === "\n" ? "\\n" : "\\r"))
+
+/** Makes the function that takes the records of a partition's batches through the record path and encodes what is to be loaded. */
+export function batchEncoder(context: EncodeContext, path: RecordPath): (batch: Batch) => Promise<EncodedBatch> {
+  const { pipeline, origin } = context
+  const columns = pipeline.output.columns ?? []
+  const encode = rowEncoder(columns)
+  const append = pipeline.sink.mode === "append"
+  const keyFault = keySizeCheck(pipeline.sink.key)
+  const head = `\t${escapeCopy(origin.partition)}\t`
+  const tail = `\t${escapeCopy(context.runId)}\n`
+  const seqOf = sequence(context.seq)
+
+  return async (batch) => {
+    const lines: string[] = []
+    const lineRecords: number[] = []
+    const letters: StagedLetter[] = []
+    const tally = zeroTally()
+    const origins = { batch, origin }
+
+    const setAside = (i: number, faults: readonly [Fault, ...Fault[]]): void => {
+      letters.push(makeLetter(origins.origin, batch, i, faults))
+      tally.deadLettered++
+      tally.codes[faults[0].code] = (tally.codes[faults[0].code] ?? 0) + 1
+    }
+
+    const addLine = (i: number, item: number, record: RecordObject): Fault | undefined => {
+      const row = encode(record)
+      if (typeof row !== "string") return row
+      const tooLong = keyFault(record)
+      if (tooLong !== undefined) return tooLong
+      const ordinal = batch.ordinal(i)
+      lines.push(row + head + ordinal + (append ? `\t${item}\t` : "\t") + seqOf(ordinal) + tail)
+      lineRecords.push(i)
+      return undefined
+    }
+
+    const settle = (i: number, outcome: Outcome): void => {
+      if (outcome === FILTERED) {
+        tally.filtered++
+        return
+      }
+      if (outcome instanceof Rejected) {
+        setAside(i, outcome.faults)
+        return
+      }
+      const before = lines.length
+      if (outcome instanceof Expanded) {
+        for (const [item, record] of outcome.records.entries()) {
+          const fault = addLine(i, item, record)
+          if (fault === undefined) continue
+          lines.length = lineRecords.length = before
+          setAside(i, [fault])
+          return
+        }
+      } else {
+        const fault = addLine(i, 0, outcome as RecordObject)
+        if (fault !== undefined) {
+          setAside(i, [fault])
+          return
+        }
+      }
+      const added = lines.length - before
+      tally.staged += added
+      tally.expanded += added - 1
+    }
+
+    for (let i = 0; i < batch.length; i++) {
+      const outcome = path.process(batch, i)
+      settle(i, outcome instanceof Promise ? await outcome : outcome)
+    }
+    tally.read = batch.length
+    tally.nulls = path.takeNulls()
+    return encoded({ lines, lineRecords, letters, tally }, (i, fault) => makeLetter(origin, batch, i, [fault]))
+  }
+}
+
+function encoded(
+  parts: Omit<EncodedBatch, "without">,
+  letterOf: (record: number, fault: Fault) => StagedLetter,
+): EncodedBatch {
+  return {
+    ...parts,
+    without(refused) {
+      const kept = parts.lineRecords.map((record) => !refused.has(record))
+      const lines = parts.lines.filter((_line, n) => kept[n])
+      const lineRecords = parts.lineRecords.filter((_record, n) => kept[n])
+      const tally: Tally = { ...parts.tally, codes: { ...parts.tally.codes } }
+      const gone = parts.lines.length - lines.length
+      tally.staged -= gone
+      tally.expanded -= gone - refused.size
+      tally.deadLettered += refused.size
+      for (const fault of refused.values()) tally.codes[fault.code] = (tally.codes[fault.code] ?? 0) + 1
+      const letters = [...parts.letters, ...[...refused].map(([record, fault]) => letterOf(record, fault))]
+      return encoded({ lines, lineRecords, letters, tally }, letterOf)
+    },
+  }
+}
+
+/** `_seq` as decimal text; BigInt only where a double would not hold it. */
+function sequence(partitionNumber: number): (ordinal: number) => string | number {
+  const base = partitionNumber * SEQ_STRIDE
+  const big = BigInt(partitionNumber) * BigInt(SEQ_STRIDE)
+  const safe = base + SEQ_STRIDE < Number.MAX_SAFE_INTEGER
+  return (ordinal) => {
+    if (ordinal >= SEQ_STRIDE)
+      throw new SpillwayError("RESOURCE", `a partition has more than ${SEQ_STRIDE} positions`, {
+        hint: "split the file",
+      })
+    return safe ? base + ordinal : (big + BigInt(ordinal)).toString()
+  }
+}
+
+function keySizeCheck(key: readonly string[]): (record: RecordObject) => Fault | undefined {
+  return (record) => {
+    let bytes = 0
+    for (const property of key) {
+      const value = record[property]
+      // Three bytes is the most that one UTF-16 unit takes in UTF-8: only long keys are measured exactly.
+      if (typeof value === "string") bytes += value.length * 3 > MAX_KEY_BYTES ? Buffer.byteLength(value) : value.length
+    }
+    if (bytes <= MAX_KEY_BYTES) return undefined
+    return {
+      code: "DB_CONSTRAINT",
+      step: "load",
+      rule: "key_size",
+      path: key.join(","),
+      expected: `at most ${MAX_KEY_BYTES} bytes`,
+      message: `${key.join(", ")}: expected a key of at most ${MAX_KEY_BYTES} bytes, got ${bytes}`,
+    }
+  }
+}

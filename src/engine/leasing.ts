@@ -1,0 +1,118 @@
+import { hostname } from "node:os"
+import { SpillwayError, systemCode } from "../core/errors.ts"
+import type { Clock } from "../core/clock.ts"
+import { endConnections, heldLeases, renewLeases, takeLeases, type HeldLease } from "../ledger/leases.ts"
+import type { Session } from "../postgres/session.ts"
+import type { Connection } from "./connection.ts"
+
+/** How often a waiting run looks whether leases have become free. */
+const WAIT_POLL_MS = 1_000
+
+export interface Acquired {
+  readonly epochs: ReadonlyMap<string, number>
+  /** Leases that others hold. */
+  readonly busy: readonly HeldLease[]
+}
+
+type Standing = "busy" | "lost" | "take-over"
+
+/**
+ * What may be done about another holder's lease. Taken over: one that expired (whoever holds it is ended first), or whose
+ * process on this machine is gone with its connections. `lost`: no connection, but it may still come back until it expires.
+ */
+function standing(lease: HeldLease): Standing {
+  if (lease.expired) return "take-over"
+  if (lease.connected) return "busy"
+  return lease.host === hostname() && !isAlive(lease.processId) ? "take-over" : "lost"
+}
+
+function isAlive(processId: number): boolean {
+  try {
+    process.kill(processId, 0)
+    return true
+  } catch (error) {
+    return systemCode(error) === "EPERM"
+  }
+}
+
+export interface AcquireRequest {
+  readonly pipeline: string
+  readonly keys: readonly string[]
+  readonly holder: string
+  readonly leaseMs: number
+}
+
+/** Takes every lease that can be had now. Waits only for holders that are out of touch, until their leases expire. */
+export async function acquireLeases(
+  session: Session,
+  clock: Clock,
+  request: AcquireRequest,
+  signal: AbortSignal,
+): Promise<Acquired> {
+  for (;;) {
+    const held = await heldLeases(session, request.pipeline, request.keys, request.holder)
+    const takeOver = new Set<string>()
+    for (const lease of held) if (standing(lease) === "take-over") takeOver.add(lease.holder)
+    for (const holder of takeOver) await endConnections(session, holder)
+    const epochs = await takeLeases(
+      session,
+      { ...request, runId: undefined, host: hostname(), processId: process.pid },
+      [...takeOver],
+    )
+    const others = held.filter((lease) => !epochs.has(lease.partition))
+    const onlyLost = others.length > 0 && others.every((lease) => standing(lease) === "lost")
+    if (epochs.size > 0 || !onlyLost) return { epochs, busy: others }
+    await clock.sleep(WAIT_POLL_MS, signal)
+  }
+}
+
+/** Says who holds what since when. */
+export function leaseHeld(pipeline: string, busy: readonly HeldLease[]): SpillwayError {
+  const first = busy[0]
+  const who =
+    first === undefined
+      ? "another run"
+      : `run ${first.runId ?? "(starting)"} (process ${first.processId} on ${first.host}) since ${first.since.toISOString()}`
+  const what =
+    busy.length === 1
+      ? `the partition ${first?.partition ?? ""}`
+      : `${busy.length} partitions (${first?.partition ?? ""} …)`
+  return new SpillwayError("LEASE_HELD", `nothing left to do: ${who} holds ${what} of pipeline "${pipeline}"`, {
+    where: `pipeline ${pipeline}`,
+    hint: "wait for it with --wait, or look at it with: spillway status",
+    context: { holders: [...new Set(busy.map((lease) => lease.runId))] },
+  })
+}
+
+/** Waits until leases may have become free. */
+export const waitForLeases = (clock: Clock, signal: AbortSignal): Promise<void> => clock.sleep(WAIT_POLL_MS, signal)
+
+/**
+ * Renews a holder's leases three times in their lifetime, on a connection of its own so that a long publish cannot delay
+ * it. Calls `onLost` when none is left: every commit is fenced anyway, this only stops the work early.
+ */
+export function keepLeases(
+  connection: Connection,
+  clock: Clock,
+  lease: { holder: string; leaseMs: number },
+  onLost: () => void,
+): () => Promise<void> {
+  let renewing: Promise<void> | undefined
+  const stop = clock.every(lease.leaseMs / 3, () => {
+    renewing ??= renew().finally(() => {
+      renewing = undefined
+    })
+  })
+  async function renew(): Promise<void> {
+    try {
+      const session = await connection.session()
+      if ((await renewLeases(session, lease.holder, lease.leaseMs)) === 0) onLost()
+    } catch {
+      // A database that is away cannot give the leases to anybody else either; the next tick tries again.
+    }
+  }
+  return async () => {
+    stop()
+    await renewing
+  }
+}

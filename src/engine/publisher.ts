@@ -1,0 +1,351 @@
+import { SpillwayError } from "../core/errors.ts"
+import { addCounts, imbalance, zeroCounts, type Counts } from "../core/events.ts"
+import { commitLetters, supersedeLetters } from "../ledger/dead-letters.ts"
+import { releaseLeases } from "../ledger/leases.ts"
+import { movePositions, recordOutcomes, type PartitionOutcome } from "../ledger/partitions.ts"
+import { clearProgress, stagedProgress } from "../ledger/progress.ts"
+import { insertQualityResults, type QualityResult } from "../ledger/quality.ts"
+import { updateRunTotals } from "../ledger/runs.ts"
+import { recordTouches } from "../ledger/touched.ts"
+import { publishStaging, type PublishResult } from "../postgres/publish.ts"
+import type { Session } from "../postgres/session.ts"
+import { commitKnowing } from "./commit.ts"
+import type { Connection } from "./connection.ts"
+import { judgeGroup } from "./gate.ts"
+import {
+  addNumbers,
+  leaseLost,
+  StagingLost,
+  stagingTable,
+  timed,
+  type Group,
+  type GroupMember,
+  type RunContext,
+  type RunningTotals,
+} from "./run-context.ts"
+
+/** The write half of a run: judges a staged group and makes it visible, with everything that belongs to it, in one transaction. */
+export class Publisher {
+  private readonly context: RunContext
+  readonly #connection: Connection
+
+  constructor(context: RunContext, connection: Connection) {
+    this.context = context
+    this.#connection = connection
+  }
+
+  /** Publishes what passes its gate and holds what does not. Throws `StagingLost` when there is nothing staged any more. */
+  async publish(group: Group): Promise<void> {
+    const { context } = this
+    const started = context.ports.clock.monotonic()
+    const results = await timed(context, "gate", () => this.#judge(group))
+    await context.ports.failpoints.hit("gate.judged", { group: group.number })
+    const done = await timed(context, "publish", () => this.#commit(group, results))
+    if (done === undefined) return
+    this.#tell(group, done, context.ports.clock.monotonic() - started)
+    await context.ports.failpoints.hit("publish.committed", { group: group.number })
+  }
+
+  async #judge(group: Group): Promise<QualityResult[]> {
+    const { context } = this
+    const judged = group.members.filter((member) => member.heldBy === undefined)
+    const results = await this.#connection.retrying("judging a group", (session) =>
+      judgeGroup(session, context, stagingTable(context.runNo, group.number), judged),
+    )
+    for (const result of results)
+      context.emit({
+        type: "check.judged",
+        partition: result.partition,
+        check: result.check,
+        severity: result.severity,
+        passed: result.passed,
+        observed: result.observed,
+        message: result.message,
+      })
+    for (const member of judged) {
+      const failed = results.filter(
+        (r) => r.partition === member.plan.partition.key && !r.passed && r.severity === "fail",
+      )
+      if (failed.length > 0)
+        member.heldBy = new SpillwayError("QUALITY_GATE", failed.map((r) => r.message).join("; "), {
+          where: member.plan.partition.key,
+          hint: "correct the source and run again, or loosen the check if the data is right; its dead letters are kept",
+        })
+    }
+    if (context.pipeline.publish === "run") holdAllWithOne(group.members)
+    return results
+  }
+
+  /** Commits the group; where the database refuses it as a whole, each partition by itself, so that one cannot hold up the others. */
+  async #commit(group: Group, results: readonly QualityResult[]): Promise<Published | undefined> {
+    const { context } = this
+    try {
+      return await this.#connection.retrying("publishing", (session) => this.#transaction(session, group, results))
+    } catch (error) {
+      if (!(error instanceof SpillwayError) || error.code !== "DB_CONSTRAINT") throw error
+      const open = group.members.filter((member) => member.heldBy === undefined)
+      if (open.length > 1 && context.pipeline.publish === "partition") {
+        await this.#oneByOne(group, results)
+        return undefined
+      }
+      for (const member of open)
+        member.heldBy = new SpillwayError("DB_CONSTRAINT", error.message, {
+          cause: error,
+          where: member.plan.partition.key,
+          hint: "a constraint of the table refuses these rows as a set; correct the source or the constraint and run again",
+        })
+      return this.#connection.retrying("publishing", (session) => this.#transaction(session, group, results))
+    }
+  }
+
+  /** Gives every partition of a group a staging table of its own and publishes them one after the other. */
+  async #oneByOne(group: Group, results: readonly QualityResult[]): Promise<void> {
+    const { context } = this
+    const from = stagingTable(context.runNo, group.number)
+    for (const [n, member] of group.members.entries()) {
+      const key = member.plan.partition.key
+      // Progress keeps the old group's number: interrupted here, the run finds that group incomplete and stages it again.
+      const single: Group = { number: group.number * 1000 + n, members: [member] }
+      const to = stagingTable(context.runNo, single.number)
+      await this.#connection.retrying("dividing a group", (session) =>
+        session.transaction(async () => {
+          await session.query(`DROP TABLE IF EXISTS ${to}`)
+          await session.query(`CREATE TABLE ${to} (LIKE ${from} INCLUDING CONSTRAINTS)`)
+          await session.query(`INSERT INTO ${to} SELECT * FROM ${from} WHERE _source = $1 ORDER BY _seq`, [key])
+        }),
+      )
+      const done = await this.#commit(
+        single,
+        results.filter((r) => r.partition === key),
+      )
+      if (done !== undefined) this.#tell(single, done, 0)
+    }
+    await this.#connection.retrying("dividing a group", (session) => session.query(`DROP TABLE IF EXISTS ${from}`))
+  }
+
+  /** The one commit: rows, dead letters, positions, ledger, quality, touched partitions and totals, or nothing. */
+  async #transaction(session: Session, group: Group, results: readonly QualityResult[]): Promise<Published> {
+    const { context } = this
+    const { failpoints, random } = context.ports
+    const { pipeline, runId } = context
+    const staging = stagingTable(context.runNo, group.number)
+    const commitId = random.hex(16)
+    const steps: Record<string, number> = {}
+    const step = async <T>(name: string, body: () => Promise<T>): Promise<T> =>
+      timed({ ports: context.ports, steps }, name, body)
+    const keys = group.members.map((member) => member.plan.partition.key)
+    const published = group.members.filter((member) => member.heldBy === undefined)
+    const held = group.members.filter((member) => member.heldBy !== undefined)
+
+    return commitKnowing(
+      session,
+      { context, connection: this.#connection, commitId, witness: keys[0] ?? "" },
+      async () => {
+        await failpoints.hit("publish.begun", { group: group.number })
+        await this.#fence(session, group, commitId)
+        await this.#requireProgress(session, group)
+        if (held.length > 0)
+          await session.query(`DELETE FROM ${staging} WHERE _source = ANY($1::text[])`, [
+            held.map((m) => m.plan.partition.key),
+          ])
+        const rows = await step("rows", () => this.#writeRows(session, staging, published))
+        await failpoints.hit("publish.rows-written", { group: group.number })
+        const counts = new Map(group.members.map((member) => [member.plan.partition.key, countsOf(member, rows)]))
+        for (const member of published) requireBalance(member, counts.get(member.plan.partition.key) ?? zeroCounts())
+        await step("letters", () => this.#writeLetters(session, group))
+        const totals = nextTotals(context.totals, group, counts)
+        await step("ledger", async () => {
+          await recordTouches(session, runId, tableName(context), rows.touches)
+          await insertQualityResults(session, { pipeline: pipeline.name, runId, table: tableName(context) }, results)
+          const where = {
+            pipeline: pipeline.name,
+            runId,
+            definitionVersion: context.definitionVersion,
+            files: pipeline.source.unit === "file",
+          }
+          await recordOutcomes(
+            session,
+            where,
+            group.members.map((member) => outcomeOf(member, counts.get(member.plan.partition.key) ?? zeroCounts())),
+          )
+          await clearProgress(session, runId, keys)
+          await releaseLeases(session, context.holder, keys)
+          const totalsRow = { ...totals, held: totals.held.length }
+          if (!(await updateRunTotals(session, runId, context.holder, totalsRow)))
+            throw leaseLost(context, `run ${runId}`)
+        })
+        await failpoints.hit("publish.before-commit", { group: group.number })
+        return { counts, totals, steps }
+      },
+    )
+  }
+
+  /** Only the holder of the leases gets past here: the positions are still under the epochs it took. */
+  async #fence(session: Session, group: Group, commitId: string): Promise<void> {
+    const { context } = this
+    const outcomes = group.members.map((member) => outcomeOf(member, zeroCounts()))
+    const moved = await movePositions(
+      session,
+      { pipeline: context.pipeline.name, runId: context.runId, commitId },
+      outcomes,
+    )
+    if (moved !== outcomes.length)
+      throw leaseLost(
+        context,
+        group.members.length === 1
+          ? (outcomes[0]?.key ?? "")
+          : `${outcomes.length - moved} of ${outcomes.length} partitions`,
+      )
+  }
+
+  async #requireProgress(session: Session, group: Group): Promise<void> {
+    const there = new Map((await stagedProgress(session, this.context.runId)).map((p) => [p.key, p]))
+    for (const member of group.members) {
+      const now = there.get(member.plan.partition.key)
+      if (now === undefined || now.batches !== member.batches)
+        throw new StagingLost(`the progress of ${member.plan.partition.key}`)
+    }
+  }
+
+  async #writeRows(session: Session, staging: string, published: readonly GroupMember[]): Promise<PublishResult> {
+    if (published.length === 0) {
+      await session.query(`DROP TABLE ${staging}`)
+      return { counts: new Map(), touches: [], adopted: false }
+    }
+    return publishStaging(session, {
+      staging,
+      target: this.context.target,
+      sources: published.map((member) => member.plan.partition.key),
+      replaced: published.filter((member) => member.plan.replaces).map((member) => member.plan.partition.key),
+    })
+  }
+
+  async #writeLetters(session: Session, group: Group): Promise<void> {
+    const { pipeline, runId, correlationId, definitionVersion } = this.context
+    const staged = group.members.filter((member) => member.tally.deadLettered > 0)
+    if (staged.length > 0) {
+      const { rows } = await session.query<{ no: number; n: string }>(
+        `SELECT partition_no AS no, count(*) AS n FROM ops_staging.dead_letters WHERE run_id = $1 AND partition_no = ANY($2::int[]) GROUP BY 1`,
+        [runId, staged.map((member) => member.partitionNo)],
+      )
+      const found = new Map(rows.map((row) => [row.no, Number(row.n)]))
+      for (const member of staged)
+        if (found.get(member.partitionNo) !== member.tally.deadLettered)
+          throw unbalanced(
+            member,
+            `${member.tally.deadLettered} dead letters were counted, ${found.get(member.partitionNo) ?? 0} are staged`,
+          )
+      await commitLetters(
+        session,
+        { pipeline: pipeline.name, runId, correlationId, schemaVersion: definitionVersion },
+        new Map(staged.map((member) => [member.partitionNo, member.plan.partition.key])),
+      )
+    }
+    // Only a partition that was read before can have letters that its new reading no longer brings up.
+    const again = group.members.filter((member) => member.complete && member.plan.reason !== "new")
+    if (again.length > 0)
+      await supersedeLetters(
+        session,
+        pipeline.name,
+        runId,
+        new Map(again.map((member) => [member.partitionNo, member.plan.partition.key])),
+      )
+  }
+
+  #tell(group: Group, done: Published, durationMs: number): void {
+    const { context } = this
+    Object.assign(context.totals, done.totals)
+    let rows = 0
+    for (const member of group.members) {
+      const partition = member.plan.partition.key
+      const counts = done.counts.get(partition) ?? zeroCounts()
+      if (member.heldBy === undefined) {
+        rows += member.tally.staged
+        context.emit({
+          type: "partition.published",
+          partition,
+          counts,
+          replaced: member.plan.replaces,
+          durationMs: Math.round(member.stagingMs),
+        })
+      } else {
+        const { code, message, hint } = member.heldBy
+        context.emit({ type: "partition.held", partition, code, message, hint, counts })
+      }
+    }
+    context.emit({ type: "group.published", partitions: group.members.length, rows, durationMs, steps: done.steps })
+  }
+}
+
+interface Published {
+  readonly counts: ReadonlyMap<string, Counts>
+  readonly totals: RunningTotals
+  readonly steps: Readonly<Record<string, number>>
+}
+
+export const tableName = (context: Pick<RunContext, "target">): string =>
+  `${context.target.schema}.${context.target.name}`
+
+function holdAllWithOne(members: readonly GroupMember[]): void {
+  const first = members.find((member) => member.heldBy !== undefined)
+  if (first?.heldBy === undefined) return
+  for (const member of members)
+    member.heldBy ??= new SpillwayError(
+      "QUALITY_GATE",
+      `held together with ${first.plan.partition.key}: ${first.heldBy.message}`,
+      {
+        where: member.plan.partition.key,
+        hint: 'the pipeline publishes all or nothing (publish: "run")',
+      },
+    )
+}
+
+function countsOf(member: GroupMember, rows: PublishResult): Counts {
+  const { read, expanded, filtered, deadLettered } = member.tally
+  return { ...zeroCounts(), ...rows.counts.get(member.plan.partition.key), read, expanded, filtered, deadLettered }
+}
+
+const unbalanced = (member: GroupMember, message: string): SpillwayError =>
+  new SpillwayError("CONSERVATION", `${member.plan.partition.key}: ${message}`, {
+    where: member.plan.partition.key,
+    hint: "nothing of it was published; please report this with the run's log",
+  })
+
+function requireBalance(member: GroupMember, counts: Counts): void {
+  const off = imbalance(counts)
+  if (off !== 0)
+    throw unbalanced(member, `${counts.read} records read, ${off} of them unaccounted for: ${JSON.stringify(counts)}`)
+}
+
+function nextTotals(before: RunningTotals, group: Group, counts: ReadonlyMap<string, Counts>): RunningTotals {
+  const totals: RunningTotals = { ...before, counts: { ...before.counts }, held: [...before.held] }
+  for (const member of group.members) {
+    const partition = member.plan.partition.key
+    totals.codes = addNumbers(totals.codes, member.tally.codes)
+    totals.nulls = addNumbers(totals.nulls, member.tally.nulls)
+    if (member.heldBy === undefined) {
+      totals.published++
+      addCounts(totals.counts, counts.get(partition) ?? zeroCounts())
+    } else {
+      const { code, message, hint } = member.heldBy
+      totals.held.push({ partition, code, message, hint })
+    }
+  }
+  return totals
+}
+
+function outcomeOf(member: GroupMember, counts: Counts): PartitionOutcome {
+  const { partition, seq, epoch } = member.plan
+  const error = member.heldBy
+  return {
+    key: partition.key,
+    status: error === undefined ? "completed" : "held",
+    version: partition.version,
+    seq,
+    epoch,
+    bytes: partition.bytes,
+    stamp: partition.stamp,
+    counts,
+    error: error === undefined ? undefined : { code: error.code, message: error.message, hint: error.hint },
+  }
+}

@@ -1,0 +1,218 @@
+import { SpillwayError } from "../core/errors.ts"
+import { DecodeFault, type Batch, type Fault, type RecordObject } from "../core/records.ts"
+import type { RecordCheck } from "../core/contracts.ts"
+import type { Pipeline } from "./definition.ts"
+
+/** The record goes to the dead letters. */
+export class Rejected {
+  readonly faults: readonly [Fault, ...Fault[]]
+  constructor(faults: readonly [Fault, ...Fault[]]) {
+    this.faults = faults
+  }
+}
+
+/** A transform made several records of one (or, empty, is the same as filtering it). */
+export class Expanded {
+  readonly records: readonly RecordObject[]
+  constructor(records: readonly RecordObject[]) {
+    this.records = records
+  }
+}
+
+/** A transform left the record out. */
+export const FILTERED = Symbol("filtered")
+
+/** What became of a record: the record to load, or one of the above. */
+export type Outcome = RecordObject | Rejected | Expanded | typeof FILTERED
+
+export interface RecordPath {
+  /** Takes record `i` through prepare, schema, transform and record-level checks. A promise only where the schema gives one. */
+  process(batch: Batch, i: number): Outcome | Promise<Outcome>
+  /** Judges the columns a partition says it has; throws `SCHEMA_DRIFT` when they hold the partition. */
+  meetColumns(columns: readonly string[] | undefined): void
+  /** Nulls per property seen since the last call. */
+  takeNulls(): Record<string, number>
+}
+
+const reject = (fault: Fault): Rejected => new Rejected([fault])
+
+/** The way of a record from its batch to what is loaded; the same for tables, files and previews. `where` names the partition. */
+export function recordPath(pipeline: Pipeline, where: string, warn: (error: SpillwayError) => void): RecordPath {
+  const { schema, output, prepare, transform, onNewColumn } = pipeline
+  const untyped = pipeline.source.untyped
+  const checks = pipeline.checks.filter((check): check is RecordCheck => check.level === "record")
+  const properties = (schema.columns ?? []).map((column) => column.property)
+  const nulls = new Float64Array(properties.length)
+  const ignored = new Set<string>()
+  // A header that was looked at once spares looking at the keys of every record.
+  let columnsAreKnown = schema.inputs === undefined
+
+  function drift(unknown: readonly string[]): SpillwayError {
+    const names = unknown.map((name) => JSON.stringify(name)).join(", ")
+    return new SpillwayError(
+      "SCHEMA_DRIFT",
+      `${where} has ${unknown.length === 1 ? "a column" : "columns"} that the schema does not know: ${names}`,
+      {
+        where,
+        hint: 'add it to the schema, or set onNewColumn to "ignore" (leave the column out) or "deadLetter" (set such records aside)',
+        context: { columns: unknown },
+      },
+    )
+  }
+
+  function meetColumns(columns: readonly string[] | undefined): void {
+    if (columns === undefined || columns.length === 0 || prepare !== undefined) return
+    const missing = [...schema.required].filter((name) => !columns.includes(name))
+    if (missing.length > 0)
+      throw new SpillwayError(
+        "SCHEMA_DRIFT",
+        `${where} lacks ${missing.length === 1 ? "the column" : "the columns"} ${missing.map((name) => JSON.stringify(name)).join(", ")}`,
+        {
+          where,
+          hint: `it has ${columns.map((name) => JSON.stringify(name)).join(", ")}; ${columns.length === 1 ? "if that is one line with another delimiter, name it in csv({ delimiter })" : "make it optional in the schema, or mend the file"}`,
+          context: { columns: missing },
+        },
+      )
+    const inputs = schema.inputs
+    if (inputs === undefined) return
+    const unknown = columns.filter((name) => !inputs.has(name))
+    if (unknown.length > 0 && onNewColumn === "fail") throw drift(unknown)
+    columnsAreKnown = unknown.length === 0
+  }
+
+  /** Applies the policy for unknown columns to one record. */
+  function meetKeys(record: RecordObject, inputs: ReadonlySet<string>): Rejected | undefined {
+    for (const name of Object.keys(record)) {
+      if (inputs.has(name)) continue
+      if (onNewColumn === "fail") throw drift([name])
+      if (onNewColumn === "deadLetter" && !(untyped && record[name] === null))
+        return reject({
+          code: "SCHEMA_DRIFT",
+          step: "validate",
+          rule: "unknown_column",
+          path: name,
+          message: `${name}: expected no such column`,
+        })
+      if (!ignored.has(name)) {
+        ignored.add(name)
+        warn(
+          new SpillwayError(
+            "SCHEMA_DRIFT",
+            `${where}: the column ${JSON.stringify(name)} is not in the schema and is left out`,
+            { where, hint: "add it to the schema to load it" },
+          ),
+        )
+      }
+      delete record[name]
+    }
+    return undefined
+  }
+
+  function judge(record: RecordObject): Fault[] {
+    const faults: Fault[] = []
+    for (const check of checks) {
+      const fault = check.judge(record)
+      if (fault !== undefined) faults.push(fault)
+    }
+    return faults
+  }
+
+  function checked(record: RecordObject): Outcome {
+    if (checks.length === 0) return record
+    const [first, ...others] = judge(record)
+    return first === undefined ? record : new Rejected([first, ...others])
+  }
+
+  function transformed(valid: RecordObject): Outcome | Promise<Outcome> {
+    if (transform === undefined) return checked(valid)
+    let result: ReturnType<typeof transform>
+    try {
+      result = transform(valid)
+    } catch (error) {
+      return reject({
+        code: "TRANSFORM",
+        step: "transform",
+        message: `the transform failed: ${messageOf(error)}`,
+        actualType: nameOf(error),
+      })
+    }
+    if (result === undefined) return FILTERED
+    const records = Array.isArray(result) ? (result as readonly RecordObject[]) : [result as RecordObject]
+    const outcomes = records.map((record) => {
+      if (output === schema) return checked(record)
+      const validation = output.validate(record)
+      return validation instanceof Promise ? validation.then(afterOutput) : afterOutput(validation)
+    })
+    if (outcomes.some((outcome) => outcome instanceof Promise)) return Promise.all(outcomes).then(together)
+    return together(outcomes as Outcome[])
+  }
+
+  const afterOutput = (validation: Awaited<ReturnType<typeof output.validate>>): Outcome => {
+    if ("value" in validation) return checked(validation.value)
+    return rejection(validation.faults.map((fault) => ({ ...fault, step: "transform" as const })))
+  }
+
+  /** One bad record among those a transform made sets the whole source record aside: half of it would be a loss. */
+  function together(outcomes: readonly Outcome[]): Outcome {
+    const bad = outcomes.find((outcome) => outcome instanceof Rejected)
+    if (bad !== undefined) return bad
+    if (outcomes.length === 0) return FILTERED
+    if (outcomes.length === 1) return outcomes[0] as Outcome
+    return new Expanded(outcomes as readonly RecordObject[])
+  }
+
+  const afterSchema = (validation: Awaited<ReturnType<typeof schema.validate>>): Outcome | Promise<Outcome> =>
+    "value" in validation ? transformed(validation.value) : rejection(validation.faults)
+
+  return {
+    meetColumns,
+    process(batch, i) {
+      let record = batch.record(i)
+      if (record instanceof DecodeFault) return reject(record.fault)
+      if (prepare !== undefined) {
+        try {
+          record = prepare(record)
+        } catch (error) {
+          return reject({
+            code: "TRANSFORM",
+            step: "prepare",
+            message: `prepare failed: ${messageOf(error)}`,
+            actualType: nameOf(error),
+          })
+        }
+      }
+      if (!columnsAreKnown && schema.inputs !== undefined) {
+        const rejected = meetKeys(record, schema.inputs)
+        if (rejected !== undefined) return rejected
+      }
+      schema.fit(record, untyped)
+      for (let c = 0; c < properties.length; c++)
+        if (record[properties[c] as string] == null) nulls[c] = (nulls[c] as number) + 1
+      const validation = schema.validate(record)
+      return validation instanceof Promise ? validation.then(afterSchema) : afterSchema(validation)
+    },
+    takeNulls() {
+      const taken: Record<string, number> = {}
+      properties.forEach((property, c) => {
+        if (nulls[c]) taken[property] = nulls[c]
+      })
+      nulls.fill(0)
+      return taken
+    },
+  }
+}
+
+const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error))
+const nameOf = (error: unknown): string => (error instanceof Error ? error.name : typeof error)
+
+function rejection(faults: readonly Fault[]): Rejected {
+  const [first, ...others] = faults
+  if (first === undefined)
+    return reject({
+      code: "VALIDATION",
+      step: "validate",
+      rule: "unexplained",
+      message: "the schema refused the record without saying why",
+    })
+  return new Rejected([first, ...others])
+}

@@ -1,0 +1,124 @@
+import { SpillwayError } from "../core/errors.ts"
+import type { Counts, RunEventBody } from "../core/events.ts"
+import type { Ports } from "../core/ports.ts"
+import { zeroTally, type Tally } from "../ledger/progress.ts"
+import type { Target } from "../postgres/target.ts"
+import type { Connection } from "./connection.ts"
+import type { Pipeline } from "./definition.ts"
+import type { PlannedPartition } from "./plan.ts"
+
+/** What the parts of one run share. */
+export interface RunContext {
+  readonly pipeline: Pipeline
+  readonly target: Target
+  readonly ports: Ports
+  readonly directory: string
+  readonly runId: string
+  readonly runNo: number
+  readonly attempt: number
+  readonly holder: string
+  readonly correlationId: string | undefined
+  readonly definitionVersion: string
+  /** Aborted when the run is to stop: asked for, or its leases are lost. */
+  readonly signal: AbortSignal
+  readonly emit: (event: RunEventBody) => void
+  readonly totals: RunningTotals
+  /** Milliseconds per step. */
+  readonly steps: Record<string, number>
+}
+
+/** What the run amounts to so far, over all its attempts. */
+export interface RunningTotals {
+  counts: Counts
+  nulls: Record<string, number>
+  codes: Record<string, number>
+  published: number
+  unchanged: number
+  held: { partition: string; code: SpillwayError["code"]; message: string; hint: string | undefined }[]
+}
+
+/** A partition of the group being staged or published. */
+export interface GroupMember {
+  readonly plan: PlannedPartition
+  readonly partitionNo: number
+  tally: Tally
+  /** The position up to which it is staged, and in how many batches. */
+  batches: number
+  complete: boolean
+  /** Set when the partition cannot be published. */
+  heldBy: SpillwayError | undefined
+  stagingMs: number
+}
+
+/** Partitions that are staged in one table and published in one transaction. */
+export interface Group {
+  readonly number: number
+  readonly members: GroupMember[]
+}
+
+export const newMember = (plan: PlannedPartition, partitionNo: number): GroupMember => ({
+  plan,
+  partitionNo,
+  tally: zeroTally(),
+  batches: 0,
+  complete: false,
+  heldBy: undefined,
+  stagingMs: 0,
+})
+
+export const stagingTable = (runNo: number, groupNo: number): string => `ops_staging.run_${runNo}_${groupNo}`
+
+/** What a server crash emptied has to be staged again: the group starts over. Never leaves the engine. */
+export class StagingLost extends Error {
+  constructor(what: string) {
+    super(`what was staged is gone (${what})`)
+    this.name = "StagingLost"
+  }
+}
+
+export const leaseLost = (context: Pick<RunContext, "pipeline" | "runId">, partition: string): SpillwayError =>
+  new SpillwayError(
+    "LEASE_LOST",
+    `another run took over ${partition} while this one was out of touch; nothing was written`,
+    {
+      where: `pipeline ${context.pipeline.name}, run ${context.runId}`,
+      hint: "this run stops; the other one carries on: spillway status",
+    },
+  )
+
+/** Times `body` into `steps[name]`. */
+export async function timed<T>(
+  context: Pick<RunContext, "ports" | "steps">,
+  name: string,
+  body: () => Promise<T>,
+): Promise<T> {
+  const start = context.ports.clock.monotonic()
+  try {
+    return await body()
+  } finally {
+    context.steps[name] = (context.steps[name] ?? 0) + context.ports.clock.monotonic() - start
+  }
+}
+
+export function addTally(into: Tally, more: Tally): Tally {
+  return {
+    read: into.read + more.read,
+    expanded: into.expanded + more.expanded,
+    staged: into.staged + more.staged,
+    filtered: into.filtered + more.filtered,
+    deadLettered: into.deadLettered + more.deadLettered,
+    nulls: addNumbers(into.nulls, more.nulls),
+    codes: addNumbers(into.codes, more.codes),
+  }
+}
+
+export function addNumbers(
+  a: Readonly<Record<string, number>>,
+  b: Readonly<Record<string, number>>,
+): Record<string, number> {
+  const sum: Record<string, number> = { ...a }
+  for (const [key, value] of Object.entries(b)) sum[key] = (sum[key] ?? 0) + value
+  return sum
+}
+
+export type { Connection }

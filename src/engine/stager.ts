@@ -1,0 +1,367 @@
+import type { PartitionReader, SourceContext } from "../core/contracts.ts"
+import { asSpillwayError, SpillwayError } from "../core/errors.ts"
+import type { Batch, Fault, Position } from "../core/records.ts"
+import { stageLetters } from "../ledger/dead-letters.ts"
+import {
+  advanceProgress,
+  clearProgress,
+  progressOf,
+  startProgress,
+  zeroTally,
+  type StagedProgress,
+  type Tally,
+} from "../ledger/progress.ts"
+import { refusedCopyLine } from "../postgres/errors.ts"
+import type { Session } from "../postgres/session.ts"
+import { allColumns, createStaging, inspectTarget } from "../postgres/target.ts"
+import { quoteIdentifier } from "../postgres/quote.ts"
+import type { Connection } from "./connection.ts"
+import { batchEncoder, type EncodedBatch } from "./encode-batch.ts"
+import { recordPath } from "./record-path.ts"
+import {
+  addTally,
+  leaseLost,
+  StagingLost,
+  stagingTable,
+  timed,
+  type Group,
+  type GroupMember,
+  type RunContext,
+} from "./run-context.ts"
+
+/** The read half of a run: takes partitions from their source, through the record path, into a staging table. */
+export class Stager {
+  private readonly context: RunContext
+  readonly #connection: Connection
+  readonly #source: SourceContext
+
+  constructor(context: RunContext, connection: Connection) {
+    this.context = context
+    this.#connection = connection
+    this.#source = {
+      ports: context.ports,
+      directory: context.directory,
+      signal: context.signal,
+      exact: context.pipeline.schema.exact,
+      maxRecordBytes: context.pipeline.maxRecordBytes,
+    }
+  }
+
+  /**
+   * Stages what is left of a group. A partition that cannot be read to its end is marked as held; what the database
+   * server lost in a crash is staged again.
+   */
+  async stage(group: Group, resumed: ReadonlyMap<string, StagedProgress>): Promise<void> {
+    let earlier = resumed
+    for (;;) {
+      try {
+        await this.#prepare(group, earlier)
+        for (const member of group.members) {
+          if (member.complete || member.heldBy !== undefined) continue
+          await this.#stagePartition(
+            group,
+            member,
+            member.batches > 0 ? earlier.get(member.plan.partition.key)?.position : undefined,
+          )
+        }
+        return
+      } catch (error) {
+        if (!(error instanceof StagingLost)) throw error
+        await this.startOver(group, error.message)
+        earlier = new Map()
+      }
+    }
+  }
+
+  /** Forgets what is staged of a group. */
+  async startOver(group: Group, why: string): Promise<void> {
+    const { runId, runNo, emit } = this.context
+    const keys = group.members.map((member) => member.plan.partition.key)
+    await this.#connection.retrying("emptying the staging table", (session) =>
+      session.transaction(async () => {
+        await session.query(`DROP TABLE IF EXISTS ${stagingTable(runNo, group.number)}`)
+        await clearProgress(session, runId, keys)
+      }),
+    )
+    for (const member of group.members) {
+      member.tally = zeroTally()
+      member.batches = 0
+      member.complete = false
+      member.heldBy = undefined
+      emit({ type: "partition.restarted", partition: member.plan.partition.key, message: why })
+    }
+  }
+
+  /** Makes the staging table and every member's progress; takes up what an earlier attempt left. */
+  async #prepare(group: Group, resumed: ReadonlyMap<string, StagedProgress>): Promise<void> {
+    const { runId, runNo, target, ports } = this.context
+    const staging = stagingTable(runNo, group.number)
+    await this.#connection.retrying("preparing the staging table", async (session) => {
+      await session.query("SET synchronous_commit = off")
+      await session.transaction(async () => {
+        const { rows } = await session.query(`SELECT FROM pg_class WHERE oid = to_regclass($1)`, [staging])
+        if (rows.length === 0) {
+          if ([...resumed.values()].some((p) => p.groupNo === group.number)) throw new StagingLost("its table")
+          await createStaging(session, staging, target, await inspectTarget(session, target))
+        }
+        for (const member of group.members) {
+          const before = resumed.get(member.plan.partition.key)
+          if (before !== undefined && continues(before, member)) continue
+          if (before !== undefined) await this.#forget(session, staging, member)
+          await startProgress(session, runId, {
+            key: member.plan.partition.key,
+            partitionNo: member.partitionNo,
+            groupNo: group.number,
+            version: member.plan.partition.version,
+            seq: member.plan.seq,
+            epoch: member.plan.epoch,
+          })
+        }
+      })
+      for (const member of group.members) {
+        const before = resumed.get(member.plan.partition.key)
+        if (before === undefined || !continues(before, member)) continue
+        member.tally = before.tally
+        member.batches = before.batches
+        member.complete = before.complete
+      }
+      await this.#requireStaged(session, group, staging)
+    })
+    await ports.failpoints.hit("staging.created", { group: group.number })
+  }
+
+  async #forget(session: Session, staging: string, member: GroupMember): Promise<void> {
+    await session.query(`DELETE FROM ${staging} WHERE _source = $1`, [member.plan.partition.key])
+    await clearProgress(session, this.context.runId, [member.plan.partition.key])
+  }
+
+  /** Staged rows and tallies were written together; a difference means that the server lost one of them. */
+  async #requireStaged(session: Session, group: Group, staging: string): Promise<void> {
+    const expected = group.members.reduce((sum, member) => sum + member.tally.staged, 0)
+    if (expected === 0) return
+    const { rows } = await session.query<{ n: string }>(`SELECT count(*) AS n FROM ${staging}`)
+    if (Number(rows[0]?.n) !== expected) throw new StagingLost(`${rows[0]?.n} of ${expected} rows`)
+  }
+
+  async #stagePartition(group: Group, member: GroupMember, from: Position | undefined): Promise<void> {
+    const { context } = this
+    const { plan } = member
+    const key = plan.partition.key
+    const started = context.ports.clock.monotonic()
+    context.emit({
+      type: "partition.started",
+      partition: key,
+      reason: member.batches > 0 ? "resumed" : plan.reason,
+      resumedAfter: member.batches > 0 ? member.tally.read : undefined,
+    })
+    try {
+      await this.#readThrough(group, member, from)
+      if (member.tally.read === 0)
+        context.emit({
+          type: "warning",
+          code: "DATA_LOSS",
+          partition: key,
+          message: `${key} holds no records`,
+          hint: "it is published as empty; if it should not be, check what wrote it",
+        })
+    } catch (thrown) {
+      if (thrown instanceof StagingLost) throw thrown
+      const error = asSpillwayError(thrown, "UNKNOWN", { where: key })
+      // What stops the whole run stops it here; everything else is about this partition alone.
+      if (context.signal.aborted || RUN_LEVEL.has(error.code)) throw error
+      await this.#abandon(group, member, error)
+    } finally {
+      member.stagingMs += context.ports.clock.monotonic() - started
+    }
+    context.emit({ type: "partition.staged", partition: key, read: member.tally.read, durationMs: member.stagingMs })
+    await context.ports.failpoints.hit("partition.staged", { partition: key })
+  }
+
+  async #readThrough(group: Group, member: GroupMember, from: Position | undefined): Promise<void> {
+    const { context } = this
+    const { pipeline, runId, emit, signal } = context
+    const key = member.plan.partition.key
+    const path = recordPath(pipeline, key, (warning) =>
+      emit({ type: "warning", code: warning.code, partition: key, message: warning.message, hint: warning.hint }),
+    )
+    const origin = { pipeline: pipeline.name, partition: key, unit: pipeline.source.unit }
+    const encode = batchEncoder({ pipeline, origin, seq: member.plan.seq, runId }, path)
+    const reader = pipeline.source.read(member.plan.partition, from, this.#source)
+    let metColumns = false
+    const meetColumns = (r: PartitionReader): void => {
+      if (!metColumns) path.meetColumns(r.columns)
+      metColumns = true
+    }
+    // One batch is on its way into the database while the next one is read and checked.
+    let inFlight: Promise<void> = Promise.resolve()
+    try {
+      for await (const batch of reader) {
+        const begun = context.ports.clock.monotonic()
+        meetColumns(reader)
+        const ready = await timed(context, "read", () => encode(batch))
+        await timed(context, "stage", () => inFlight)
+        signal.throwIfAborted()
+        inFlight = this.#stageBatch(group, member, batch, ready, begun)
+        // Settled by the await above or below; a failure in between must not count as unhandled.
+        inFlight.catch(() => undefined)
+      }
+      meetColumns(reader)
+    } finally {
+      await timed(context, "stage", () => inFlight)
+    }
+    await this.#connection.retrying("completing a partition", async (session, attempt) => {
+      if (attempt > 1 && (await this.#wasCarriedOut(session, member))) return
+      await this.#advance(session, member, { position: undefined, complete: true, tally: member.tally })
+    })
+    member.batches++
+    member.complete = true
+  }
+
+  async #stageBatch(
+    group: Group,
+    member: GroupMember,
+    batch: Batch,
+    ready: EncodedBatch,
+    begun: number,
+  ): Promise<void> {
+    const { context } = this
+    let staged = ready
+    let tally: Tally = member.tally
+    await this.#connection.retrying("staging a batch", async (session, attempt) => {
+      if (attempt > 1 && (await this.#wasCarriedOut(session, member))) return
+      await session.transaction(async () => {
+        staged = await this.#copy(session, group, ready)
+        await stageLetters(session, context.runId, member.partitionNo, staged.letters)
+        tally = addTally(member.tally, staged.tally)
+        await this.#advance(session, member, { position: batch.position, complete: false, tally })
+      })
+    })
+    member.tally = tally
+    member.batches++
+    context.emit({
+      type: "batch.staged",
+      partition: member.plan.partition.key,
+      bytes: batch.bytes,
+      read: staged.tally.read,
+      staged: staged.tally.staged,
+      filtered: staged.tally.filtered,
+      deadLettered: staged.tally.deadLettered,
+      durationMs: context.ports.clock.monotonic() - begun,
+    })
+    await context.ports.failpoints.hit("batch.staged", { partition: member.plan.partition.key, batch: member.batches })
+  }
+
+  async #advance(
+    session: Session,
+    member: GroupMember,
+    to: { position: Position | undefined; complete: boolean; tally: Tally },
+  ): Promise<void> {
+    const { key } = member.plan.partition
+    const moved = await advanceProgress(session, this.context.runId, {
+      key,
+      epoch: member.plan.epoch,
+      batches: member.batches + 1,
+      ...to,
+    })
+    if (moved) return
+    const now = await progressOf(session, this.context.runId, key)
+    if (now === undefined) throw new StagingLost(`the progress of ${key}`)
+    throw leaseLost(this.context, key)
+  }
+
+  /** After a lost connection: whether the batch in question is in staging. */
+  async #wasCarriedOut(session: Session, member: GroupMember): Promise<boolean> {
+    const now = await progressOf(session, this.context.runId, member.plan.partition.key)
+    if (now === undefined) throw new StagingLost(`the progress of ${member.plan.partition.key}`)
+    return now.batches === member.batches + 1
+  }
+
+  /** Copies the lines; records that the database refuses come back as letters instead. */
+  async #copy(session: Session, group: Group, ready: EncodedBatch): Promise<EncodedBatch> {
+    const names = allColumns(this.context.target).map(quoteIdentifier).join(", ")
+    const sql = `COPY ${stagingTable(this.context.runNo, group.number)} (${names}) FROM STDIN`
+    if (ready.lines.length === 0) return ready
+    await session.query("SAVEPOINT batch")
+    try {
+      await session.copyIn(sql, Buffer.from(ready.lines.join("")))
+      return ready
+    } catch (error) {
+      if (!isRefusal(error)) throw error
+      await session.query("ROLLBACK TO SAVEPOINT batch")
+    }
+    const refused = await findRefused(session, sql, ready)
+    const kept = ready.without(refused)
+    if (kept.lines.length > 0) await session.copyIn(sql, Buffer.from(kept.lines.join("")))
+    return kept
+  }
+
+  /** Takes the rows of a partition that cannot be read to its end out of staging again; its letters stay. */
+  async #abandon(group: Group, member: GroupMember, error: SpillwayError): Promise<void> {
+    const staging = stagingTable(this.context.runNo, group.number)
+    const { key } = member.plan.partition
+    const tally = { ...member.tally, staged: 0 }
+    await this.#connection.retrying("taking out a partition", async (session, attempt) => {
+      if (attempt > 1 && (await this.#wasCarriedOut(session, member))) return
+      await session.transaction(async () => {
+        await session.query(`DELETE FROM ${staging} WHERE _source = $1`, [key])
+        await this.#advance(session, member, { position: undefined, complete: false, tally })
+      })
+    })
+    member.batches++
+    member.tally = tally
+    member.heldBy = error
+  }
+}
+
+/** Whether what an earlier attempt staged is the beginning of this partition as it is now. */
+const continues = (before: StagedProgress, member: GroupMember): boolean =>
+  before.version === member.plan.partition.version &&
+  (before.complete || before.position !== undefined || before.batches === 0)
+
+/** Codes that concern the run, not the partition that was being read when they came up. */
+const RUN_LEVEL = new Set([
+  "LEASE_LOST",
+  "DB_UNAVAILABLE",
+  "DB_SERIALIZATION",
+  "AUTH",
+  "CONSERVATION",
+  "CHECKPOINT",
+  "CANCELLED",
+  "CONFIG",
+])
+
+const isRefusal = (error: unknown): error is SpillwayError =>
+  error instanceof SpillwayError && error.code === "DB_CONSTRAINT"
+
+/** The records whose rows the database refuses, each found by the line that COPY names. Leaves nothing in staging. */
+async function findRefused(session: Session, sql: string, batch: EncodedBatch): Promise<Map<number, Fault>> {
+  const refused = new Map<number, Fault>()
+  let from = 0
+  while (from < batch.lines.length) {
+    await session.query("SAVEPOINT refusal")
+    try {
+      await session.copyIn(sql, Buffer.from(batch.lines.slice(from).join("")))
+      from = batch.lines.length
+    } catch (error) {
+      if (!isRefusal(error)) throw error
+      const line = refusedCopyLine(error)
+      // Without a line nothing tells which record it is; the partition is held with the server's own words.
+      if (line === undefined) throw error
+      const at = from + line - 1
+      const record = batch.lineRecords[at]
+      if (record === undefined) throw error
+      const column = /, column (.+?)(?::|$)/.exec(error.where ?? "")?.[1]
+      refused.set(record, {
+        code: "DB_CONSTRAINT",
+        step: "load",
+        rule: String(error.context.sqlState ?? "refused"),
+        message: `the database refuses it: ${error.message}`,
+        ...(column === undefined ? {} : { path: column }),
+      })
+      from = at + 1
+    } finally {
+      await session.query("ROLLBACK TO SAVEPOINT refusal")
+    }
+  }
+  return refused
+}

@@ -1,0 +1,54 @@
+export type {
+  Batch,
+  DecodeFault,
+  Fault,
+  Place,
+  Position,
+  RecordObject,
+} from "./core/records.ts"
+export type {
+  Check,
+  CheckVerdict,
+  Column,
+  Decoder,
+  DecoderOptions,
+  Format,
+  KnownPartition,
+  PartitionMeasures,
+  PartitionReader,
+  RecordCheck,
+  RecordSchema,
+  SetCheck,
+  Source,
+  SourceContext,
+  SourcePartition,
+} from "./core/contracts.ts"
+export type { Counts, PartitionReason, RunEvent, RunStatus } from "./core/events.ts"
+export { SpillwayError, type ErrorClass, type ErrorCode, type ErrorDetails } from "./core/errors.ts"
+export {
+  day,
+  month,
+  pipeline,
+  project,
+  table,
+  type NewColumnPolicy,
+  type Pipeline,
+  type PipelineOptions,
+  type Project,
+  type ProjectOptions,
+  type TableMode,
+  type TableOptions,
+  type TableSink,
+  type TrackedPartition,
+} from "./engine/definition.ts"
+export { openDatabase, type OpenDatabaseOptions } from "./engine/database.ts"
+export { previewPipeline, type PreviewOptions, type PreviewRecord } from "./engine/preview.ts"
+export { runPipeline, type RunOptions } from "./engine/run.ts"
+export type { ReportedError, RunReport } from "./engine/report.ts"
+export { csv, type CsvOptions } from "./formats/csv.ts"
+export { jsonl } from "./formats/jsonl.ts"
+export { files, type FilesOptions } from "./sources/files.ts"
+export { database, type Database, type Session } from "./postgres/session.ts"
+export type { AnySchema } from "./schema/adapter.ts"
+export type { ColumnOptions } from "./schema/columns.ts"
+export { accepted, notNull, nullRatio, passRate, range, recordCheck, rowCount, sql, unique } from "./quality/index.ts"

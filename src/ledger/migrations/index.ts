@@ -1,0 +1,5 @@
+import type { Migration } from "../../postgres/migrate.ts"
+import { ops } from "./0001-ops.ts"
+
+/** All migrations of Spillway's own schemas, in order. */
+export const migrations: readonly Migration[] = [ops]

@@ -1,0 +1,163 @@
+import type { KnownPartition } from "../core/contracts.ts"
+import type { Counts } from "../core/events.ts"
+import type { JsonValue } from "../core/json.ts"
+import type { Session } from "../postgres/session.ts"
+
+export type PartitionStatus = "in_progress" | "completed" | "held" | "failed"
+
+/** A source partition as the ledger has it. */
+export interface LedgerPartition extends KnownPartition {
+  readonly status: PartitionStatus
+  /** The number its `_seq` values start from. */
+  readonly seq: number
+  readonly runId: string
+  readonly definitionVersion: string
+  /** Its rows are in the table: it was published at least once, in this version or an earlier one. */
+  readonly publishedBefore: boolean
+  readonly vanished: boolean
+}
+
+/** All source partitions the ledger knows of a pipeline. */
+export async function knownPartitions(session: Session, pipeline: string): Promise<Map<string, LedgerPartition>> {
+  const { rows } = await session.query<{
+    partition_key: string
+    version: string | null
+    stamp: JsonValue
+    status: PartitionStatus
+    seq: string | null
+    run_id: string
+    definition_version: string
+    published: boolean
+    vanished: boolean
+  }>(
+    `SELECT pp.partition_key, pp.version, sf.stamp, pp.status, pp.seq, pp.run_id, pp.definition_version,
+            sp.position <> 'null' AS published, sf.vanished_at IS NOT NULL AS vanished
+     FROM ops.processed_partitions pp
+     JOIN ops.source_positions sp USING (pipeline_name, partition_key)
+     LEFT JOIN ops.source_files sf ON sf.pipeline_name = pp.pipeline_name AND sf.path = pp.partition_key
+     WHERE pp.pipeline_name = $1`,
+    [pipeline],
+  )
+  return new Map(
+    rows.map((row) => [
+      row.partition_key,
+      {
+        key: row.partition_key,
+        version: row.version ?? "",
+        stamp: row.stamp,
+        status: row.status,
+        seq: Number(row.seq),
+        runId: row.run_id,
+        definitionVersion: row.definition_version,
+        publishedBefore: row.published,
+        vanished: row.vanished,
+      },
+    ]),
+  )
+}
+
+/** The next numbers for partition versions, ascending. */
+export async function takePartitionNumbers(session: Session, count: number): Promise<number[]> {
+  if (count === 0) return []
+  const { rows } = await session.query<{ n: string }>(
+    `SELECT nextval('ops.partition_seq') AS n FROM generate_series(1, $1) ORDER BY 1`,
+    [count],
+  )
+  return rows.map((row) => Number(row.n))
+}
+
+export interface PartitionOutcome {
+  readonly key: string
+  readonly status: "completed" | "held"
+  readonly version: string
+  readonly seq: number
+  readonly epoch: number
+  readonly bytes: number | undefined
+  readonly stamp: JsonValue
+  readonly counts: Readonly<Counts>
+  readonly error: { readonly code: string; readonly message: string; readonly hint: string | undefined } | undefined
+}
+
+/**
+ * Moves the position of published partitions on, and marks the held ones' rows as seen by this commit; gives how many
+ * rows were still under the given epochs. Fewer than asked for means that someone else took over: nothing may be written.
+ */
+export async function movePositions(
+  session: Session,
+  where: { pipeline: string; runId: string; commitId: string },
+  outcomes: readonly PartitionOutcome[],
+): Promise<number> {
+  const { rowCount } = await session.query(
+    `UPDATE ops.source_positions p
+     SET position = CASE WHEN v.status = 'completed' THEN jsonb_build_object('version', v.version) ELSE p.position END,
+         run_id = $2, commit_id = $3, updated_at = now()
+     FROM unnest($4::text[], $5::text[], $6::text[], $7::bigint[]) v(key, status, version, epoch)
+     WHERE p.pipeline_name = $1 AND p.partition_key = v.key AND p.epoch = v.epoch`,
+    [
+      where.pipeline,
+      where.runId,
+      where.commitId,
+      outcomes.map((o) => o.key),
+      outcomes.map((o) => o.status),
+      outcomes.map((o) => o.version),
+      outcomes.map((o) => o.epoch),
+    ],
+  )
+  return rowCount
+}
+
+/** Whether the transaction that named itself `commitId` is there: asked when the answer to its COMMIT was lost. */
+export async function commitIsThere(
+  session: Session,
+  pipeline: string,
+  key: string,
+  commitId: string,
+): Promise<boolean> {
+  const { rows } = await session.query(
+    `SELECT FROM ops.source_positions WHERE pipeline_name = $1 AND partition_key = $2 AND commit_id = $3`,
+    [pipeline, key, commitId],
+  )
+  return rows.length === 1
+}
+
+/** Writes the partition ledger and, for files, the file ledger. A held partition keeps the version and number it was published with. */
+export async function recordOutcomes(
+  session: Session,
+  where: { pipeline: string; runId: string; definitionVersion: string; files: boolean },
+  outcomes: readonly PartitionOutcome[],
+): Promise<void> {
+  const rows = JSON.stringify(outcomes.map(({ epoch: _epoch, ...outcome }) => outcome))
+  await session.query(
+    `INSERT INTO ops.processed_partitions AS pp
+       (pipeline_name, partition_key, status, version, seq, definition_version, snapshot, run_id, counts, error_code, error_message, error_hint, processed_at)
+     SELECT $1, v.key, v.status, v.version, v.seq, $3, pg_current_snapshot(), $2, v.counts,
+            v.error->>'code', v.error->>'message', v.error->>'hint', now()
+     FROM jsonb_to_recordset($4) v(key text, status text, version text, seq bigint, counts jsonb, error jsonb)
+     ON CONFLICT (pipeline_name, partition_key) DO UPDATE SET
+       status = excluded.status, version = excluded.version, seq = excluded.seq, definition_version = excluded.definition_version,
+       snapshot = excluded.snapshot, run_id = excluded.run_id, counts = excluded.counts, error_code = excluded.error_code,
+       error_message = excluded.error_message, error_hint = excluded.error_hint, processed_at = excluded.processed_at, updated_at = now()`,
+    [where.pipeline, where.runId, where.definitionVersion, rows],
+  )
+  if (!where.files) return
+  await session.query(
+    `INSERT INTO ops.source_files AS sf (pipeline_name, path, size, content_hash, stamp, run_id)
+     SELECT $1, v.key, v.bytes, v.version, coalesce(v.stamp, 'null'), $2
+     FROM jsonb_to_recordset($3) v(key text, bytes bigint, version text, stamp jsonb)
+     ON CONFLICT (pipeline_name, path) DO UPDATE SET
+       size = excluded.size, content_hash = excluded.content_hash, stamp = excluded.stamp, run_id = excluded.run_id,
+       last_seen = now(), vanished_at = NULL`,
+    [where.pipeline, where.runId, rows],
+  )
+}
+
+/** Notes which files are gone; gives those that were not noted before. */
+export async function markVanished(session: Session, pipeline: string, keys: readonly string[]): Promise<string[]> {
+  if (keys.length === 0) return []
+  const { rows } = await session.query<{ path: string }>(
+    `UPDATE ops.source_files SET vanished_at = now()
+     WHERE pipeline_name = $1 AND path = ANY($2::text[]) AND vanished_at IS NULL RETURNING path`,
+    [pipeline, keys],
+  )
+  return rows.map((row) => row.path).sort()
+}

@@ -1,0 +1,313 @@
+import { SpillwayError } from "../core/errors.ts"
+import type { Counts } from "../core/events.ts"
+import { quoteIdentifier } from "./quote.ts"
+import type { Session } from "./session.ts"
+import { addKey, allColumns, APPEND_KEY, createTarget, inspectTarget, qualifiedName, type Target } from "./target.ts"
+
+/** Rows of one source as the publish sees them. */
+export type SourceCounts = Pick<Counts, "inserted" | "updated" | "unchanged" | "duplicate" | "superseded" | "deleted">
+
+export interface PublishRequest {
+  /** The staging table, schema-qualified and quoted. It holds the rows of `sources` and no others, and is gone afterwards. */
+  readonly staging: string
+  readonly target: Target
+  /** The `_source` values being published. */
+  readonly sources: readonly string[]
+  /** Those of them whose earlier rows are replaced. */
+  readonly replaced: readonly string[]
+}
+
+export interface PublishResult {
+  readonly counts: ReadonlyMap<string, SourceCounts>
+  readonly touches: readonly { readonly by: string; readonly value: string }[]
+  /** The staging table became the target. */
+  readonly adopted: boolean
+}
+
+/** Memory for the hash joins and sorts of a publish; it is the only statement family that needs much. */
+const WORK_MEMORY = "128MB"
+
+/** Unlike any other error, tells that the key of a table to be could not be built because rows share it. */
+const UNIQUE_VIOLATION = "23505"
+
+interface Statements {
+  readonly table: string
+  readonly staging: string
+  readonly columns: string
+  readonly sameKey: string
+  readonly differs: string
+  readonly newer: string
+  readonly target: Target
+}
+
+function statements({ staging, target }: PublishRequest): Statements {
+  const names = allColumns(target)
+  const q = quoteIdentifier
+  // xml, json and geometric types have no equality: their text is compared instead.
+  const comparable = (alias: string, column: { name: string; type: string }): string =>
+    ["json", "xml", "point"].includes(column.type) ? `${alias}.${q(column.name)}::text` : `${alias}.${q(column.name)}`
+  const data = target.columns.filter((column) => !target.key.includes(column.name))
+  return {
+    table: qualifiedName(target),
+    staging,
+    columns: names.map(q).join(", "),
+    sameKey: target.key.map((name) => `t.${q(name)} = s.${q(name)}`).join(" AND "),
+    differs:
+      data.length === 0
+        ? "false"
+        : `(${data.map((column) => `${comparable("t", column)} IS DISTINCT FROM ${comparable("s", column)}`).join(" OR ")})`,
+    newer:
+      target.orderBy === undefined
+        ? "t._seq > s._seq"
+        : `coalesce(t.${q(target.orderBy)} > s.${q(target.orderBy)}, false)`,
+    target,
+  }
+}
+
+/**
+ * Publishes a staged group inside the caller's transaction: finds the difference between staging and target by joins and
+ * writes only that. Other writers of the table wait meanwhile; readers do not. Into a table that does not exist yet, the
+ * staging table itself is moved.
+ */
+export async function publishStaging(session: Session, request: PublishRequest): Promise<PublishResult> {
+  const { target } = request
+  await session.query(`SET LOCAL work_mem = '${WORK_MEMORY}'`)
+  // Held until the end of the transaction: of two pipelines that would create the same table, the second finds it.
+  await session.query(`SELECT pg_advisory_xact_lock(hashtextextended($1, 0))`, [
+    `spillway table ${qualifiedName(target)}`,
+  ])
+  if (!(await inspectTarget(session, target))) {
+    const adopted = await adoptStaging(session, request)
+    if (adopted !== undefined) return adopted
+    await createTarget(session, target)
+  }
+  await session.query(`LOCK TABLE ${qualifiedName(target)} IN SHARE ROW EXCLUSIVE MODE`)
+  const counts = emptyCounts(request.sources)
+  const sql = statements(request)
+  await removeRepeats(session, sql, counts)
+  const plan = await compare(session, sql, request, counts)
+  const touches = await touched(session, sql, request, plan)
+  if (request.replaced.length > 0) await removeGone(session, sql, request, counts)
+  if (plan.updates > 0) await update(session, sql, plan)
+  if (plan.inserts > 0) await insert(session, sql, plan)
+  await session.query(`DROP TABLE ${request.staging}`)
+  return { counts, touches, adopted: false }
+}
+
+const emptyCounts = (sources: readonly string[]): Map<string, SourceCounts> =>
+  new Map(
+    sources.map((source) => [
+      source,
+      { inserted: 0, updated: 0, unchanged: 0, duplicate: 0, superseded: 0, deleted: 0 },
+    ]),
+  )
+
+/** Makes the staging table the target, or gives undefined when rows in it share a key. */
+async function adoptStaging(
+  session: Session,
+  { staging, target, sources }: PublishRequest,
+): Promise<PublishResult | undefined> {
+  const counts = emptyCounts(sources)
+  const { rows } = await session.query<{ source: string; rows: string }>(
+    `SELECT _source AS source, count(*) AS rows FROM ${staging} GROUP BY 1`,
+  )
+  for (const row of rows) bySource(counts, row.source).inserted = Number(row.rows)
+  const touches = await slices(session, target, (expression) => `SELECT ${expression} AS value FROM ${staging} s`)
+  await session.query(`SAVEPOINT adopt`)
+  try {
+    await session.query(`CREATE SCHEMA IF NOT EXISTS ${quoteIdentifier(target.schema)}`)
+    const bare = staging.slice(staging.indexOf(".") + 1)
+    await session.query(`ALTER TABLE ${staging} SET SCHEMA ${quoteIdentifier(target.schema)}`)
+    await session.query(
+      `ALTER TABLE ${quoteIdentifier(target.schema)}.${bare} RENAME TO ${quoteIdentifier(target.name)}`,
+    )
+    await session.query(addKey(target))
+  } catch (error) {
+    if (sqlState(error) !== UNIQUE_VIOLATION) throw error
+    await session.query(`ROLLBACK TO SAVEPOINT adopt`)
+    return undefined
+  }
+  return { counts, touches, adopted: true }
+}
+
+const sqlState = (error: unknown): unknown => (error as { context?: { sqlState?: unknown } }).context?.sqlState
+
+/** Leaves one row per key in staging: the newest. Another of the same source is a duplicate, of an earlier source superseded. */
+async function removeRepeats(
+  session: Session,
+  { staging, target }: Statements,
+  counts: Map<string, SourceCounts>,
+): Promise<void> {
+  const key = target.key.map(quoteIdentifier).join(", ")
+  const order = [
+    ...(target.orderBy === undefined ? [] : [`${quoteIdentifier(target.orderBy)} DESC NULLS LAST`]),
+    "_seq DESC",
+    "ctid DESC",
+  ].join(", ")
+  const { rows } = await session.query<{ source: string; duplicate: string; superseded: string }>(
+    `WITH ranked AS (
+       SELECT ctid AS id, row_number() OVER (PARTITION BY ${key} ORDER BY ${order}) AS place,
+              row_number() OVER (PARTITION BY ${key}, _source ORDER BY ${order}) AS place_in_source
+       FROM ${staging} WHERE (${key}) IN (SELECT ${key} FROM ${staging} GROUP BY ${key} HAVING count(*) > 1)
+     ), gone AS (
+       DELETE FROM ${staging} s USING ranked r WHERE s.ctid = r.id AND r.place > 1 RETURNING s._source, r.place_in_source
+     )
+     SELECT _source AS source, count(*) FILTER (WHERE place_in_source > 1) AS duplicate,
+            count(*) FILTER (WHERE place_in_source = 1) AS superseded
+     FROM gone GROUP BY 1`,
+  )
+  for (const row of rows) {
+    const of = bySource(counts, row.source)
+    of.duplicate = Number(row.duplicate)
+    of.superseded = Number(row.superseded)
+  }
+}
+
+interface Plan {
+  readonly inserts: number
+  readonly updates: number
+  /** Every row of staging is to be inserted. */
+  readonly allNew: boolean
+}
+
+/** Compares staging with the target by one join and fills in the counts. */
+async function compare(
+  session: Session,
+  sql: Statements,
+  request: PublishRequest,
+  counts: Map<string, SourceCounts>,
+): Promise<Plan> {
+  const { rows: any } = await session.query(`SELECT FROM ${sql.table} LIMIT 1`)
+  const onlyNew = any.length === 0 || (sql.target.mode === "append" && request.replaced.length === 0)
+  const { rows } = await session.query<{
+    source: string
+    inserted: string
+    updated: string
+    unchanged: string
+    superseded: string
+  }>(
+    onlyNew
+      ? `SELECT _source AS source, count(*) AS inserted, 0 AS updated, 0 AS unchanged, 0 AS superseded FROM ${sql.staging} GROUP BY 1`
+      : `SELECT s._source AS source, count(*) FILTER (WHERE t._seq IS NULL) AS inserted,
+                count(*) FILTER (WHERE t._seq IS NOT NULL AND ${sql.newer}) AS superseded,
+                count(*) FILTER (WHERE t._seq IS NOT NULL AND NOT ${sql.newer} AND ${sql.differs}) AS updated,
+                count(*) FILTER (WHERE t._seq IS NOT NULL AND NOT ${sql.newer} AND NOT ${sql.differs}) AS unchanged
+         FROM ${sql.staging} s LEFT JOIN ${sql.table} t ON ${sql.sameKey} GROUP BY 1`,
+  )
+  let inserts = 0
+  let updates = 0
+  let others = 0
+  for (const row of rows) {
+    const of = bySource(counts, row.source)
+    of.inserted = Number(row.inserted)
+    of.updated = Number(row.updated)
+    of.unchanged = Number(row.unchanged)
+    of.superseded += Number(row.superseded)
+    inserts += of.inserted
+    updates += of.updated
+    others += of.unchanged + Number(row.superseded)
+  }
+  return { inserts, updates, allNew: updates + others === 0 }
+}
+
+const changedRows = (sql: Statements): string =>
+  `FROM ${sql.staging} s JOIN ${sql.table} t ON ${sql.sameKey} WHERE NOT ${sql.newer} AND ${sql.differs}`
+
+const newRows = (sql: Statements): string =>
+  `FROM ${sql.staging} s WHERE NOT EXISTS (SELECT FROM ${sql.table} t WHERE ${sql.sameKey})`
+
+const goneRows = (sql: Statements): string =>
+  `${sql.table} t WHERE t._source = ANY($1::text[]) AND NOT EXISTS (SELECT FROM ${sql.staging} s WHERE ${sql.sameKey})`
+
+/** The slices of the target that the writes to come will touch: old and new values. */
+async function touched(
+  session: Session,
+  sql: Statements,
+  request: PublishRequest,
+  plan: Plan,
+): Promise<{ by: string; value: string }[]> {
+  const parts: ((expression: string, alias: "s" | "t") => string)[] = []
+  if (plan.inserts > 0)
+    parts.push((expression, alias) => (alias === "s" ? `SELECT ${expression} AS value ${newRows(sql)}` : ""))
+  if (plan.updates > 0) parts.push((expression) => `SELECT ${expression} AS value ${changedRows(sql)}`)
+  if (request.replaced.length > 0)
+    parts.push((expression, alias) => (alias === "t" ? `SELECT ${expression} AS value FROM ${goneRows(sql)}` : ""))
+  if (parts.length === 0) return []
+  return slices(
+    session,
+    sql.target,
+    (ofStaging, ofTarget) =>
+      parts
+        .flatMap((part) => [part(ofStaging, "s"), part(ofTarget, "t")])
+        .filter((text) => text !== "")
+        .join(" UNION ALL "),
+    request.replaced.length > 0 ? [request.replaced] : undefined,
+  )
+}
+
+/** Distinct values of each tracked expression in the relation that `from` writes down for the aliases `s` and `t`. */
+async function slices(
+  session: Session,
+  target: Target,
+  from: (ofStaging: string, ofTarget: string) => string,
+  values?: readonly unknown[],
+): Promise<{ by: string; value: string }[]> {
+  const found: { by: string; value: string }[] = []
+  for (const { by, expression } of target.tracked) {
+    const { rows } = await session.query<{ value: string | null }>(
+      `SELECT DISTINCT value FROM (${from(expression.replaceAll("$row", "s"), expression.replaceAll("$row", "t"))}) v`,
+      values,
+    )
+    for (const row of rows) if (row.value !== null) found.push({ by, value: row.value })
+  }
+  return found
+}
+
+/** Rows of the replaced sources that their new version no longer has. */
+async function removeGone(
+  session: Session,
+  sql: Statements,
+  request: PublishRequest,
+  counts: Map<string, SourceCounts>,
+): Promise<void> {
+  const { rows } = await session.query<{ source: string; deleted: string }>(
+    `WITH gone AS (DELETE FROM ${goneRows(sql)} RETURNING t._source)
+     SELECT _source AS source, count(*) AS deleted FROM gone GROUP BY 1`,
+    [request.replaced],
+  )
+  for (const row of rows) bySource(counts, row.source).deleted = Number(row.deleted)
+}
+
+async function update(session: Session, sql: Statements, plan: Plan): Promise<void> {
+  const keys: readonly string[] = sql.target.mode === "append" ? APPEND_KEY : sql.target.key
+  const set = allColumns(sql.target)
+    .filter((name) => !keys.includes(name))
+    .map((name) => `${quoteIdentifier(name)} = s.${quoteIdentifier(name)}`)
+    .join(", ")
+  const { rowCount } = await session.query(
+    `UPDATE ${sql.table} t SET ${set} FROM ${sql.staging} s WHERE ${sql.sameKey} AND NOT ${sql.newer} AND ${sql.differs}`,
+  )
+  requireCount("updated", plan.updates, rowCount)
+}
+
+async function insert(session: Session, sql: Statements, plan: Plan): Promise<void> {
+  const { rowCount } = await session.query(
+    `INSERT INTO ${sql.table} (${sql.columns}) SELECT ${sql.columns} ${plan.allNew ? `FROM ${sql.staging}` : newRows(sql)}`,
+  )
+  requireCount("inserted", plan.inserts, rowCount)
+}
+
+function bySource(counts: Map<string, SourceCounts>, source: string): SourceCounts {
+  const found = counts.get(source)
+  if (found === undefined) throw imbalanced(`staging holds rows of "${source}", which is not being published`)
+  return found
+}
+
+function requireCount(what: string, expected: number, got: number): void {
+  if (expected !== got) throw imbalanced(`${expected} rows were to be ${what}, the database ${what} ${got}`)
+}
+
+const imbalanced = (message: string): SpillwayError =>
+  new SpillwayError("CONSERVATION", message, {
+    hint: "nothing was published; a trigger or rule on the table that drops or adds rows would explain it. Please report it otherwise",
+  })

@@ -1,0 +1,138 @@
+import type { Client } from "pg"
+import { SpillwayError } from "../core/errors.ts"
+import { classifyDatabaseError } from "./errors.ts"
+
+export interface QueryResult<Row = Record<string, unknown>> {
+  readonly rows: Row[]
+  /** Rows that the command wrote or returned. */
+  readonly rowCount: number
+}
+
+/** One connection. Calls follow one another; errors are SpillwayErrors with the server's own error as `cause`. */
+export interface Session {
+  /** The server process that serves this connection. */
+  readonly pid: number
+  /** The connection is gone; every further call fails with `DB_UNAVAILABLE`. */
+  readonly broken: boolean
+  query<Row = Record<string, unknown>>(text: string, values?: readonly unknown[]): Promise<QueryResult<Row>>
+  /** `COPY … FROM STDIN` with all its data; the rows copied. */
+  copyIn(sql: string, data: Uint8Array): Promise<number>
+  /** Runs `body` between BEGIN and COMMIT; rolls back when it throws. */
+  transaction<T>(body: () => Promise<T>): Promise<T>
+  /** Cuts the connection without a word to the server. */
+  destroy(): void
+  end(): Promise<void>
+}
+
+export interface ConnectOptions {
+  applicationName?: string
+}
+
+export interface Database {
+  readonly url: string
+  /** A new connection. Throws `DB_UNAVAILABLE`, `AUTH` or `CONFIG`. */
+  connect(options?: ConnectOptions): Promise<Session>
+}
+
+const CONNECT_TIMEOUT_MS = 10_000
+/** A peer that vanished without closing is noticed by the operating system's probes after this. */
+const KEEPALIVE_AFTER_MS = 10_000
+
+/** A database by its URL. Nothing is connected until `connect()`. */
+export function database(url: string): Database {
+  return { url, connect: (options) => connect(url, options) }
+}
+
+async function connect(url: string, options: ConnectOptions = {}): Promise<Session> {
+  const { default: pg } = await import("pg")
+  const client = new pg.Client({
+    connectionString: url,
+    application_name: options.applicationName ?? "spillway",
+    connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
+    keepAlive: true,
+    keepAliveInitialDelayMillis: KEEPALIVE_AFTER_MS,
+  })
+  try {
+    await client.connect()
+  } catch (error) {
+    throw classifyDatabaseError(error)
+  }
+  return new PgSession(client)
+}
+
+class PgSession implements Session {
+  readonly pid: number
+  broken = false
+  readonly #client: Client
+
+  constructor(client: Client) {
+    this.#client = client
+    this.pid = (client as unknown as { processID: number }).processID
+    client.on("error", () => {
+      this.broken = true
+    })
+    client.on("end", () => {
+      this.broken = true
+    })
+  }
+
+  async query<Row>(text: string, values?: readonly unknown[]): Promise<QueryResult<Row>> {
+    this.#requireAlive()
+    try {
+      const result = values === undefined ? await this.#client.query(text) : await this.#client.query(text, [...values])
+      return { rows: result.rows as Row[], rowCount: result.rowCount ?? 0 }
+    } catch (error) {
+      throw classifyDatabaseError(error)
+    }
+  }
+
+  async copyIn(sql: string, data: Uint8Array): Promise<number> {
+    this.#requireAlive()
+    const { from } = await import("pg-copy-streams")
+    const stream = this.#client.query(from(sql))
+    try {
+      await new Promise<void>((resolve, reject) => {
+        const lost = (): void => reject(new SpillwayError("DB_UNAVAILABLE", "the connection was lost during COPY"))
+        this.#client.once("end", lost)
+        const settled = (then: () => void) => (): void => {
+          this.#client.removeListener("end", lost)
+          then()
+        }
+        stream.once("finish", settled(resolve))
+        stream.once("error", (error: Error) => settled(() => reject(error))())
+        stream.end(data)
+      })
+    } catch (error) {
+      throw classifyDatabaseError(error)
+    }
+    return stream.rowCount
+  }
+
+  async transaction<T>(body: () => Promise<T>): Promise<T> {
+    await this.query("BEGIN")
+    try {
+      const result = await body()
+      await this.query("COMMIT")
+      return result
+    } catch (error) {
+      // A rollback that fails has lost its connection, and with it the transaction; the first error is the one to tell.
+      if (!this.broken) await this.query("ROLLBACK").catch(() => undefined)
+      throw error
+    }
+  }
+
+  destroy(): void {
+    this.broken = true
+    ;(this.#client as unknown as { connection: { stream: { destroy(): void } } }).connection.stream.destroy()
+  }
+
+  async end(): Promise<void> {
+    if (this.broken) return
+    this.broken = true
+    await this.#client.end().catch(() => undefined)
+  }
+
+  #requireAlive(): void {
+    if (this.broken) throw new SpillwayError("DB_UNAVAILABLE", "the database connection was lost")
+  }
+}

@@ -1,0 +1,157 @@
+import type { Column } from "../core/contracts.ts"
+import { SpillwayError } from "../core/errors.ts"
+import { quoteIdentifier, quoteTable } from "./quote.ts"
+import type { Session } from "./session.ts"
+
+/** What the engine needs to know of the table it writes to. */
+export interface Target {
+  readonly schema: string
+  readonly name: string
+  readonly columns: readonly Column[]
+  readonly mode: "append" | "upsert"
+  /** Columns that identify a row. */
+  readonly key: readonly string[]
+  /** The column that says which version of a key is newer; undefined: `_seq`. */
+  readonly orderBy: string | undefined
+  readonly tracked: readonly { readonly by: string; readonly expression: string }[]
+}
+
+/** Where a row came from; every row carries it. `_item` tells apart the rows that one record was expanded to. */
+const LINEAGE = {
+  append: [
+    { name: "_source", type: "text" },
+    { name: "_position", type: "bigint" },
+    { name: "_item", type: "integer" },
+    { name: "_seq", type: "bigint" },
+    { name: "_run_id", type: "text" },
+  ],
+  upsert: [
+    { name: "_source", type: "text" },
+    { name: "_position", type: "bigint" },
+    { name: "_seq", type: "bigint" },
+    { name: "_run_id", type: "text" },
+  ],
+} as const
+
+export const APPEND_KEY = ["_source", "_position", "_item"] as const
+
+export const qualifiedName = (target: Target): string => quoteTable(target.schema, target.name)
+
+/** All columns in the order in which rows are staged and copied. */
+export const allColumns = (target: Target): string[] => [
+  ...target.columns.map((column) => column.name),
+  ...LINEAGE[target.mode].map((column) => column.name),
+]
+
+const definitions = (target: Target): string[] => [
+  ...target.columns.map(
+    (column) => `${quoteIdentifier(column.name)} ${column.type}${column.nullable ? "" : " NOT NULL"}`,
+  ),
+  ...LINEAGE[target.mode].map((column) => `${quoteIdentifier(column.name)} ${column.type} NOT NULL`),
+]
+
+const keyList = (target: Target): string => target.key.map(quoteIdentifier).join(", ")
+
+export const primaryKeyName = (target: Target): string => `${target.name.slice(0, 58)}_pkey`
+
+/** The statement that gives a table its key. */
+export const addKey = (target: Target): string =>
+  `ALTER TABLE ${qualifiedName(target)} ADD CONSTRAINT ${quoteIdentifier(primaryKeyName(target))} PRIMARY KEY (${keyList(target)})`
+
+interface ExistingColumn {
+  readonly name: string
+  readonly type: string
+  readonly required: boolean
+}
+
+/** The columns a table has, or undefined when there is no such table. */
+async function existingColumns(session: Session, target: Target): Promise<ExistingColumn[] | undefined> {
+  const { rows } = await session.query<{ name: string | null; type: string; required: boolean; kind: string }>(
+    `SELECT a.attname AS name, format_type(a.atttypid, a.atttypmod) AS type, c.relkind AS kind,
+            a.attnotnull AND NOT a.atthasdef AND a.attidentity = '' AS required
+     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+     LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+     WHERE n.nspname = $1 AND c.relname = $2 ORDER BY a.attnum`,
+    [target.schema, target.name],
+  )
+  if (rows.length === 0) return undefined
+  const kind = rows[0]?.kind ?? ""
+  if (!["r", "p"].includes(kind))
+    throw new SpillwayError("CONFIG", `${target.schema}.${target.name} is not a table`, {
+      hint: "name a table, or drop what is there",
+    })
+  return rows
+    .filter((row) => row.name !== null)
+    .map((row) => ({ name: row.name ?? "", type: row.type, required: row.required }))
+}
+
+async function hasKey(session: Session, target: Target): Promise<boolean> {
+  const { rows } = await session.query(
+    `SELECT FROM pg_index i
+     WHERE i.indrelid = $1::regclass AND i.indisunique AND i.indpred IS NULL AND i.indisvalid
+       AND (SELECT array_agg(a.attname::text ORDER BY a.attname) FROM pg_attribute a WHERE a.attrelid = i.indrelid AND a.attnum = ANY(i.indkey))
+           = (SELECT array_agg(k ORDER BY k) FROM unnest($2::text[]) k)`,
+    [qualifiedName(target), target.key],
+  )
+  return rows.length > 0
+}
+
+/**
+ * Whether the target exists; throws `SCHEMA_DRIFT` when it exists and rows of this pipeline would not fit into it,
+ * naming every difference and the statements that mend it.
+ */
+export async function inspectTarget(session: Session, target: Target): Promise<boolean> {
+  const existing = await existingColumns(session, target)
+  if (existing === undefined) return false
+  const there = new Set(existing.map((column) => column.name))
+  const ours = new Set(allColumns(target))
+  const table = qualifiedName(target)
+  const mends: string[] = []
+  for (const column of target.columns)
+    if (!there.has(column.name))
+      mends.push(`ALTER TABLE ${table} ADD COLUMN ${quoteIdentifier(column.name)} ${column.type};`)
+  for (const column of LINEAGE[target.mode])
+    if (!there.has(column.name))
+      mends.push(`ALTER TABLE ${table} ADD COLUMN ${quoteIdentifier(column.name)} ${column.type};`)
+  for (const column of existing)
+    if (column.required && !ours.has(column.name))
+      mends.push(`ALTER TABLE ${table} ALTER COLUMN ${quoteIdentifier(column.name)} DROP NOT NULL;`)
+  if (mends.length === 0 && !(await hasKey(session, target)))
+    mends.push(`CREATE UNIQUE INDEX ON ${table} (${keyList(target)});`)
+  if (mends.length > 0)
+    throw new SpillwayError("SCHEMA_DRIFT", `the table ${target.schema}.${target.name} does not fit this pipeline`, {
+      where: `table ${target.schema}.${target.name}`,
+      hint: `mend it with:\n${mends.map((line) => `  ${line}`).join("\n")}`,
+    })
+  return true
+}
+
+/** Creates the target, empty and with its key. */
+export async function createTarget(session: Session, target: Target): Promise<void> {
+  await session.query(`CREATE SCHEMA IF NOT EXISTS ${quoteIdentifier(target.schema)}`)
+  await session.query(`CREATE TABLE ${qualifiedName(target)} (${definitions(target).join(", ")})`)
+  await session.query(addKey(target))
+}
+
+/**
+ * Creates a staging table. For an existing target it takes the target's own types and CHECK constraints, so that what the
+ * table would refuse is refused while single records can still be told apart, and is unlogged. For a missing target it is
+ * logged and without a key, so that it can become the table.
+ */
+export async function createStaging(
+  session: Session,
+  staging: string,
+  target: Target,
+  targetExists: boolean,
+): Promise<void> {
+  if (!targetExists) {
+    await session.query(`CREATE TABLE ${staging} (${definitions(target).join(", ")})`)
+    return
+  }
+  await session.query(`CREATE UNLOGGED TABLE ${staging} (LIKE ${qualifiedName(target)} INCLUDING CONSTRAINTS)`)
+  const ours = new Set(allColumns(target))
+  const others = ((await existingColumns(session, target)) ?? []).filter((column) => !ours.has(column.name))
+  // Columns that the pipeline does not fill get their defaults when the rows are inserted, not in staging.
+  for (const column of others)
+    await session.query(`ALTER TABLE ${staging} ALTER COLUMN ${quoteIdentifier(column.name)} DROP NOT NULL`)
+}

@@ -1,0 +1,6 @@
+export { recordCheck, sql } from "./custom.ts"
+export type { RecordLevel, SetLevel, SetOptions, Severity } from "./declaration.ts"
+export { judgeRecord, splitChecks, type SplitChecks } from "./gate.ts"
+export type { Comparable } from "./literal.ts"
+export { nullRatio, passRate, rowCount, type NullRatio, type RowCount } from "./partitions.ts"
+export { accepted, notNull, range, unique, type Range } from "./properties.ts"

@@ -1,0 +1,166 @@
+import type { Column, RecordSchema, Validation } from "../core/contracts.ts"
+import { SpillwayError } from "../core/errors.ts"
+import { canonicalJson, type JsonValue } from "../core/json.ts"
+import type { RecordObject } from "../core/records.ts"
+import { toColumns, type ColumnOverrides } from "./columns.ts"
+import { notARecord, threw } from "./faults.ts"
+import { fitter, isNumeric, toInputs } from "./fit.ts"
+import { compileJsonSchema, type JsonSchema } from "./json-schema.ts"
+import { readRecordShape, refusesObjects, type RecordShape } from "./shape.ts"
+import { isStandardSchema, type StandardProps, type StandardResult, type StandardSchema } from "./standard.ts"
+import { issueFaults } from "./standard-faults.ts"
+import { refuseCoercion, zodOptions } from "./zod.ts"
+
+/** A schema of any library that implements Standard Schema (zod, valibot, arktype …), or a JSON Schema as a plain object. */
+export type AnySchema = StandardSchema | JsonSchema
+
+interface Sides {
+  readonly input: RecordShape | undefined
+  readonly output: RecordShape | undefined
+}
+
+/**
+ * A schema as the engine sees it. `columns` names and types columns, by property, and wins over what the schema tells.
+ * Throws `CONFIG` when it is neither a Standard Schema nor a JSON Schema of a record. A property whose column type cannot be
+ * told is named by a `CONFIG` error when `columns` of the result is read, since only what is stored needs one.
+ */
+export function toRecordSchema(schema: AnySchema, columns?: ColumnOverrides): RecordSchema {
+  if (isStandardSchema(schema)) return fromStandardSchema(schema, columns)
+  if (isJsonSchema(schema)) return fromJsonSchema(schema, columns)
+  throw new SpillwayError("CONFIG", "the schema is neither a Standard Schema nor a JSON Schema", {
+    hint: 'give a schema of zod, valibot, arktype …, such as z.object({ id: z.string() }), or a JSON Schema, such as { type: "object", properties: { … } }',
+  })
+}
+
+function fromStandardSchema(schema: StandardSchema, overrides: ColumnOverrides | undefined): RecordSchema {
+  const standard = schema["~standard"]
+  const json = { input: sideOf(standard, "input"), output: sideOf(standard, "output") }
+  const sides: Sides = {
+    input: json.input && readRecordShape(json.input),
+    output: json.output && readRecordShape(json.output),
+  }
+  const notes = new Map<string, string>()
+  for (const [property, { note }] of sides.input?.properties ?? [])
+    if (note.expected !== undefined) notes.set(property, note.expected)
+  const toValidation = (record: RecordObject, result: StandardResult<unknown>): Validation => {
+    if (result.issues) return { faults: issueFaults(record, standard.vendor, result.issues, notes) }
+    return isObject(result.value) ? { value: result.value } : { faults: [notARecord(result.value)] }
+  }
+  const about = { vendor: standard.vendor, input: json.input, output: json.output }
+  return recordSchema({ sides, overrides, verbatim: new Set(), about }, (record) => {
+    try {
+      const result = standard.validate(record)
+      if (!(result instanceof Promise)) return toValidation(record, result)
+      return result.then(
+        (settled) => toValidation(record, settled),
+        (error: unknown) => ({ faults: [threw(error)] }),
+      )
+    } catch (error) {
+      return { faults: [threw(error)] }
+    }
+  })
+}
+
+/** One side of a schema as JSON Schema; undefined where the library cannot give it. */
+function sideOf(standard: StandardProps, side: "input" | "output"): JsonSchema | undefined {
+  const coerced = new Map<string, string>()
+  let json: JsonSchema | undefined
+  try {
+    json = standard.jsonSchema?.[side]({
+      target: "draft-2020-12",
+      ...(standard.vendor === "zod" ? { libraryOptions: zodOptions(coerced) } : {}),
+    })
+  } catch {
+    return undefined
+  }
+  refuseCoercion(coerced)
+  if (json !== undefined) refuseOtherThanRecords(json)
+  return json
+}
+
+function fromJsonSchema(schema: JsonSchema, overrides: ColumnOverrides | undefined): RecordSchema {
+  refuseOtherThanRecords(schema)
+  const shape = readRecordShape(schema)
+  const numbers = toInputs(shape, overrides).filter(
+    ({ kind, columnType }) => (kind === "number" || kind === "integer") && isNumeric(columnType),
+  )
+  const verbatim = new Set(numbers.map(({ property }) => property))
+  const validate = compileJsonSchema(schema, verbatim)
+  const about = { vendor: "json-schema", input: schema }
+  return recordSchema({ sides: { input: shape, output: shape }, overrides, verbatim, about }, (record) => {
+    const faults = validate(record)
+    return faults.length === 0 ? { value: record } : { faults }
+  })
+}
+
+interface Parts {
+  readonly sides: Sides
+  readonly overrides: ColumnOverrides | undefined
+  /** Properties of the input whose text is stored while the number it says is validated. */
+  readonly verbatim: ReadonlySet<string>
+  readonly about: Readonly<Record<string, unknown>>
+}
+
+function recordSchema({ sides, overrides, verbatim, about }: Parts, validate: RecordSchema["validate"]): RecordSchema {
+  const inputs = toInputs(sides.input, overrides)
+  const exact = inputs.filter(
+    ({ kind, property }) => kind === "decimal-text" || kind === "bigint" || verbatim.has(property),
+  )
+  const properties = [...(sides.input?.properties ?? [])]
+  let columns: { readonly told: readonly Column[] | undefined } | undefined
+  return {
+    get columns() {
+      columns ??= { told: toColumns(sides.output, overrides) }
+      return columns.told
+    },
+    inputs:
+      sides.input === undefined || sides.input.open ? undefined : new Set(properties.map(([property]) => property)),
+    required: new Set(properties.filter(([, shape]) => shape.required).map(([property]) => property)),
+    exact: new Set(exact.map(({ property }) => property)),
+    fit: fitter(inputs, verbatim),
+    validate,
+    description: JSON.parse(
+      canonicalJson({ ...(withoutDefaults(about) as object), columns: overrides ?? null }),
+    ) as JsonValue,
+  }
+}
+
+/** Defaults may be made anew at every start (the time of day): they would make equal schemas look different. */
+function withoutDefaults(value: unknown, isPropertyList = false): unknown {
+  if (Array.isArray(value)) return value.map((item) => withoutDefaults(item))
+  if (!isObject(value)) return value
+  const kept = Object.entries(value).filter(([key]) => key !== "default" || isPropertyList)
+  return Object.fromEntries(
+    kept.map(([key, inner]) => [key, withoutDefaults(inner, key === "properties" && !isPropertyList)]),
+  )
+}
+
+const isObject = (value: unknown): value is RecordObject =>
+  typeof value === "object" && value !== null && !Array.isArray(value)
+
+const ROOT_KEYWORDS = [
+  "$schema",
+  "$ref",
+  "type",
+  "properties",
+  "required",
+  "allOf",
+  "anyOf",
+  "oneOf",
+  "additionalProperties",
+  "patternProperties",
+]
+
+function isJsonSchema(value: unknown): value is JsonSchema {
+  if (!isObject(value)) return false
+  const prototype: unknown = Object.getPrototypeOf(value)
+  if (prototype !== Object.prototype && prototype !== null) return false
+  return ROOT_KEYWORDS.some((keyword) => keyword in value) && !Object.values(value).some(isStandardSchema)
+}
+
+function refuseOtherThanRecords(json: JsonSchema): void {
+  if (!refusesObjects(json)) return
+  throw new SpillwayError("CONFIG", `the schema describes ${JSON.stringify(json.type)}, not a record`, {
+    hint: "the schema of a pipeline describes an object with named properties",
+  })
+}

@@ -1,0 +1,44 @@
+export interface TimestampText {
+  /** `YYYY-MM-DDTHH:MM:SS.fff` as far as the text went. */
+  readonly local: string
+  /** The zone that the text carries: `Z` or an offset as `+01:00`; undefined where it carries none. */
+  readonly zone: string | undefined
+}
+
+/** Why a text is not a date and time: the rule that failed. */
+export type TimestampFault = "timestamp" | "calendar" | "precision"
+
+const SHAPE = /^(\d{4})-(\d{2})-(\d{2})[ T](\d{2}):(\d{2})(?::(\d{2})(?:\.(\d+))?)?(?: ?(Z|[+-]\d{2}(?::?\d{2})?))?$/
+const DAYS = [31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31]
+/** PostgreSQL keeps microseconds and would round the rest away. */
+const MAX_FRACTION = 6
+
+/** Reads `YYYY-MM-DD HH:MM[:SS[.ffffff]][zone]` by the calendar alone, without any time zone's rules. */
+export function parseTimestamp(text: string): TimestampText | TimestampFault {
+  const match = SHAPE.exec(text)
+  if (match === null) return "timestamp"
+  const [, year, month, day, hour, minute, second, fraction, zone] = match
+  if (!isDate(Number(year), Number(month), Number(day))) return "calendar"
+  if (Number(hour) > 23 || Number(minute) > 59 || Number(second ?? 0) > 59) return "calendar"
+  if (fraction !== undefined && fraction.length > MAX_FRACTION) return "precision"
+  const offset =
+    zone === undefined || zone === "Z" ? zone : `${zone.slice(0, 3)}:${zone.slice(3).replace(":", "") || "00"}`
+  if (offset !== undefined && offset !== "Z" && (Number(offset.slice(1, 3)) > 15 || Number(offset.slice(4)) > 59))
+    return "calendar"
+  const seconds = second === undefined ? "" : `:${second}${fraction === undefined ? "" : `.${fraction}`}`
+  return { local: `${year}-${month}-${day}T${hour}:${minute}${seconds}`, zone: offset }
+}
+
+function isDate(year: number, month: number, day: number): boolean {
+  if (year < 1 || month < 1 || month > 12 || day < 1) return false
+  const leap = year % 4 === 0 && (year % 100 !== 0 || year % 400 === 0)
+  return day <= (month === 2 && leap ? 29 : (DAYS[month - 1] ?? 0))
+}
+
+/** The instant of a text that carries its own zone, or undefined. */
+export function parseInstant(text: string): Date | undefined {
+  const parsed = parseTimestamp(text)
+  if (typeof parsed === "string" || parsed.zone === undefined) return undefined
+  const instant = new Date(parsed.local + parsed.zone)
+  return Number.isNaN(instant.getTime()) ? undefined : instant
+}

@@ -1,0 +1,144 @@
+import type { Decoder, Format, PartitionReader, SourceContext, SourcePartition } from "../core/contracts.ts"
+import type { Batch, Position } from "../core/records.ts"
+import {
+  compressionByMagic,
+  compressionByName,
+  decompress,
+  MAGIC_BYTES,
+  whenClosed,
+  type Compression,
+} from "../formats/compression.ts"
+import { asFileError, changedWhileRead, unreadable } from "./file-errors.ts"
+import { isSameFile } from "./file-stamp.ts"
+
+/** The version of a file that cannot be read begins with this; the operating system's code follows. */
+export const UNREADABLE = "unreadable:"
+
+/** Chunks of a file's decompressed bytes, and how many bytes of the stored file they took. */
+interface Content extends AsyncIterable<Uint8Array> {
+  readonly consumed: number
+}
+
+export interface FileToRead {
+  readonly path: string
+  readonly partition: SourcePartition
+  readonly format: Format
+  readonly from: Position | undefined
+}
+
+/** Reads one file from its start, or after a position. Throws what holds the file, with its path in `where`. */
+export class FileReader implements PartitionReader {
+  readonly #file: FileToRead
+  readonly #context: SourceContext
+  #decoder: Decoder | undefined
+
+  constructor(file: FileToRead, context: SourceContext) {
+    this.#file = file
+    this.#context = context
+  }
+
+  get columns(): readonly string[] | undefined {
+    return this.#decoder?.columns
+  }
+
+  async *[Symbol.asyncIterator](): AsyncGenerator<Batch, void, void> {
+    const { path } = this.#file
+    try {
+      this.#context.signal.throwIfAborted()
+      await this.#expectUnchanged()
+      yield* this.#batches()
+      await this.#expectUnchanged()
+    } catch (error) {
+      this.#context.signal.throwIfAborted()
+      throw asFileError(error, path)
+    }
+  }
+
+  async *#batches(): AsyncGenerator<Batch, void, void> {
+    const { format, from } = this.#file
+    const { exact, signal, maxRecordBytes } = this.#context
+    const decoder = format.decoder({ position: from, exact, maxRecordBytes })
+    this.#decoder = decoder
+    const compression = await this.#compression()
+    const start = typeof from?.["offset"] === "number" ? from["offset"] : 0
+    const content = compression === undefined ? this.#plain(start) : this.#unpacked(compression, start)
+    let reported = content.consumed
+    for await (const chunk of content) {
+      for (const batch of decoder.push(chunk)) {
+        signal.throwIfAborted()
+        yield compression === undefined ? batch : withBytes(batch, content.consumed - reported)
+        reported = content.consumed
+      }
+    }
+    for (const batch of decoder.end()) {
+      yield compression === undefined ? batch : withBytes(batch, content.consumed - reported)
+      reported = content.consumed
+    }
+  }
+
+  async #expectUnchanged(): Promise<void> {
+    const { path, partition } = this.#file
+    if (partition.version.startsWith(UNREADABLE)) throw unreadable(partition.version.slice(UNREADABLE.length), path)
+    const stat = await this.#context.ports.files.stat(path)
+    if (!isSameFile(stat, partition.stamp)) throw changedWhileRead(path)
+  }
+
+  async #compression(): Promise<Compression | undefined> {
+    const { path } = this.#file
+    const byName = compressionByName(path)
+    if (byName !== undefined) return byName
+    const head = this.#context.ports.files.read(path, { chunkBytes: MAGIC_BYTES, signal: this.#context.signal })
+    const closed = whenClosed(head)
+    try {
+      for await (const chunk of head) return compressionByMagic(chunk as Buffer)
+      return undefined
+    } finally {
+      head.destroy()
+      await closed
+    }
+  }
+
+  #plain(start: number): Content {
+    const { files } = this.#context.ports
+    const { signal } = this.#context
+    const { path } = this.#file
+    return {
+      consumed: 0,
+      async *[Symbol.asyncIterator]() {
+        const stream = files.read(path, { start, signal })
+        const closed = whenClosed(stream)
+        try {
+          for await (const chunk of stream) yield chunk as Buffer
+        } finally {
+          stream.destroy()
+          await closed
+        }
+      },
+    }
+  }
+
+  /** The decompressed bytes after the first `start`, which have to be unpacked again to get there. */
+  #unpacked(compression: Compression, start: number): Content {
+    const { files } = this.#context.ports
+    const { signal } = this.#context
+    const { path } = this.#file
+    const content = decompress(compression, (at) => files.read(path, { start: at, signal }))
+    return {
+      get consumed() {
+        return content.consumed
+      },
+      async *[Symbol.asyncIterator]() {
+        let skip = start
+        for await (const chunk of content) {
+          if (skip < chunk.length) yield chunk.subarray(skip)
+          skip = Math.max(0, skip - chunk.length)
+        }
+      },
+    }
+  }
+}
+
+/** Progress counts the bytes of the file as it is stored; of a compressed one the format only saw what was inside. */
+function withBytes(batch: Batch, bytes: number): Batch {
+  return Object.defineProperty(batch, "bytes", { value: bytes })
+}

@@ -1,0 +1,222 @@
+import { basename, resolve } from "node:path"
+import type { Format, KnownPartition, Source, SourceContext, SourcePartition } from "../core/contracts.ts"
+import { SpillwayError, systemCode } from "../core/errors.ts"
+import type { JsonValue } from "../core/json.ts"
+import { csv } from "../formats/csv.ts"
+import { jsonl } from "../formats/jsonl.ts"
+import { asFileError } from "./file-errors.ts"
+import { asFolder, findFiles, keyOf, knownExtension, patternText, type Found } from "./file-patterns.ts"
+import { FileReader, UNREADABLE } from "./file-reader.ts"
+import { contentVersion, isSameFile, isTrustworthy, stampOf } from "./file-stamp.ts"
+import { spool, spooledPath } from "./stdin-spool.ts"
+
+export interface FilesOptions {
+  /** How bytes become records. Default by name: `.csv`, `.tsv`, `.jsonl`, `.ndjson`, before `.gz` or `.zst`. */
+  format?: Format
+  /** The folder that patterns start from and keys are relative to. Default: the project folder. */
+  root?: string | URL
+  /** What the pattern `"-"` reads. Default: the standard input of the process. */
+  input?: AsyncIterable<unknown>
+}
+
+/** Files hashed at once. */
+const HASHES_AT_ONCE = 4
+
+const FORMATS: Readonly<Record<string, Format>> = {
+  ".csv": csv(),
+  ".tsv": csv({ delimiter: "\t" }),
+  ".jsonl": jsonl(),
+  ".ndjson": jsonl(),
+}
+
+/** In a folder that is named as a whole, a format is given the files with its extensions. */
+const EXTENSIONS: Readonly<Record<string, readonly string[]>> = {
+  csv: [".csv", ".tsv"],
+  jsonl: [".jsonl", ".ndjson"],
+}
+
+/**
+ * Files, one partition each, compressed (gzip, zstd) or not. A pattern is a path, a glob, a folder (its files with a
+ * known extension, and those of the folders below, hidden ones left out) or `"-"`, the standard input, which is spooled
+ * to `.spillway/spool` first. The key is the path from `root`, the version the SHA-256 of the stored bytes; a file whose
+ * size, times and inode are as noted is not read to know it. A file that cannot be read is still listed, and holds itself
+ * alone: `read` throws `RESOURCE`. Reading throws `DATA_LOSS` (transient) for a file that vanished or changes meanwhile,
+ * `DECODE` for one that is damaged as a whole. Listing throws `CONFIG` for a path or folder that does not exist; a glob
+ * that matches nothing gives no partitions.
+ */
+export function files(patterns: string | URL | readonly (string | URL)[], options: FilesOptions = {}): Source {
+  const texts = (typeof patterns === "string" || patterns instanceof URL ? [patterns] : patterns).map(patternText)
+  if (texts.length === 0)
+    throw new SpillwayError("CONFIG", "files() names no pattern", { hint: 'give a path or a glob: "data/*.csv"' })
+  return texts.includes("-") ? inputSource(texts, options) : filesSource(texts, options)
+}
+
+function filesSource(patterns: readonly string[], options: FilesOptions): Source {
+  const formatOf = chooser(options.format)
+  let untyped = patterns.map(formatOf).find((format) => format !== undefined)?.untyped ?? true
+  return {
+    kind: "files",
+    unit: "file",
+    resumable: true,
+    description: describe(patterns, options),
+    get untyped() {
+      return untyped
+    },
+    async list(context, known) {
+      const root = asFolder(options.root, context.directory)
+      await expectFolder(root, context)
+      const found = await findAll(patterns, root, options.format, context)
+      untyped = commonly(found.map(({ path }) => formatFor(path, formatOf))) ?? untyped
+      return inParallel(found, HASHES_AT_ONCE, (file) => asPartition(keyOf(root, file.path), file, known, context))
+    },
+    read(partition, from, context) {
+      const path = resolve(asFolder(options.root, context.directory), partition.key)
+      return new FileReader({ path, partition, from, format: formatFor(path, formatOf) }, context)
+    },
+  }
+}
+
+function inputSource(patterns: readonly string[], options: FilesOptions): Source {
+  const { format } = options
+  if (format === undefined || patterns.length > 1)
+    throw new SpillwayError(
+      "CONFIG",
+      patterns.length > 1 ? '"-" stands beside other patterns' : '"-" has no name to tell its format by',
+      {
+        hint: 'use files("-", { format: csv() })',
+      },
+    )
+  // Input can be taken in only once, however often it is listed.
+  let spooled: Promise<string> | undefined
+  return {
+    kind: "files",
+    unit: "file",
+    resumable: true,
+    untyped: format.untyped,
+    description: describe(patterns, options),
+    async list(context, known) {
+      spooled ??= spool(options.input ?? process.stdin, context)
+      const key = await spooled
+      return [await asPartition(key, { path: inputPath(key, context), isDirectory: false }, known, context)]
+    },
+    read: (partition, from, context) =>
+      new FileReader({ path: inputPath(partition.key, context), partition, from, format }, context),
+  }
+}
+
+function inputPath(key: string, context: SourceContext): string {
+  const path = spooledPath(context.directory, key)
+  if (path !== undefined) return path
+  throw new SpillwayError("CONFIG", `the partition "${key}" was not read from standard input`, {
+    hint: "run again with the source it came from",
+  })
+}
+
+function describe(patterns: readonly string[], { format, root }: FilesOptions): JsonValue {
+  const named = root === undefined ? {} : { root: String(root) }
+  return { source: "files", patterns: [...patterns], format: format?.description ?? "by extension", ...named }
+}
+
+type FormatChooser = (name: string) => Format | undefined
+
+const chooser =
+  (given: Format | undefined): FormatChooser =>
+  (name) =>
+    given ?? FORMATS[knownExtension(name) ?? ""]
+
+function formatFor(path: string, formatOf: FormatChooser): Format {
+  const format = formatOf(path)
+  if (format !== undefined) return format
+  throw new SpillwayError("CONFIG", "the file's name does not tell its format", {
+    where: path,
+    hint: "name the format: files(…, { format: csv() })",
+  })
+}
+
+/** Whether the formats are of the untyped kind; undefined when there are none. */
+function commonly(formats: readonly Format[]): boolean | undefined {
+  const kinds = new Set(formats.map((format) => format.untyped))
+  if (kinds.size > 1)
+    throw new SpillwayError(
+      "CONFIG",
+      "the patterns find files of typed and of untyped formats (such as JSON Lines and CSV)",
+      {
+        hint: "make two pipelines, each with patterns for one of them",
+      },
+    )
+  return [...kinds][0]
+}
+
+async function expectFolder(root: string, context: SourceContext): Promise<void> {
+  const isFolder = await context.ports.files.stat(root).then(
+    (stat) => stat.isDirectory,
+    () => false,
+  )
+  if (!isFolder)
+    throw new SpillwayError("CONFIG", "the folder that files are looked for in does not exist", {
+      where: root,
+      hint: "create it, or correct root",
+    })
+}
+
+/** What all patterns find, each file once, by key. */
+async function findAll(
+  patterns: readonly string[],
+  root: string,
+  format: Format | undefined,
+  context: SourceContext,
+): Promise<Found[]> {
+  const extensions = format === undefined ? undefined : EXTENSIONS[format.name]
+  const inFolder = (name: string): boolean => {
+    const extension = knownExtension(name)
+    return !basename(name).startsWith(".") && extension !== undefined && (extensions?.includes(extension) ?? true)
+  }
+  const byKey = new Map<string, Found>()
+  for (const pattern of patterns)
+    for (const found of await findFiles(context.ports.files, root, pattern, inFolder))
+      byKey.set(keyOf(root, found.path), found)
+  return [...byKey].sort(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0)).map(([, found]) => found)
+}
+
+async function asPartition(
+  key: string,
+  { path, isDirectory }: Found,
+  known: ReadonlyMap<string, KnownPartition>,
+  context: SourceContext,
+): Promise<SourcePartition> {
+  const unreadable = (code: string): SourcePartition => ({
+    key,
+    version: UNREADABLE + code,
+    bytes: undefined,
+    stamp: null,
+  })
+  if (isDirectory) return unreadable("EISDIR")
+  try {
+    const { ports } = context
+    const now = ports.clock.now()
+    const stat = await ports.files.stat(path)
+    if (!stat.isFile) return unreadable("ENOTFILE")
+    const before = known.get(key)
+    const isKnown = before !== undefined && !before.version.startsWith(UNREADABLE)
+    if (isKnown && isSameFile(stat, before.stamp) && isTrustworthy(before.stamp))
+      return { key, version: before.version, bytes: stat.size, stamp: before.stamp }
+    const stamp = { ...stampOf(stat, now) }
+    return { key, version: await contentVersion(path, context), bytes: stat.size, stamp }
+  } catch (error) {
+    context.signal.throwIfAborted()
+    const code = systemCode(error)
+    if (code === undefined) throw asFileError(error, path)
+    return unreadable(code)
+  }
+}
+
+/** Maps in order, with at most `most` at work at a time. */
+async function inParallel<T, R>(items: readonly T[], most: number, task: (item: T) => Promise<R>): Promise<R[]> {
+  const results = new Array<R>(items.length)
+  const queue = items.entries()
+  const work = async (): Promise<void> => {
+    for (const [i, item] of queue) results[i] = await task(item)
+  }
+  await Promise.all(Array.from({ length: Math.min(most, items.length) }, work))
+  return results
+}
