@@ -2,7 +2,11 @@ import { database, type Database, type Session } from "../postgres/session.ts"
 import type { Host } from "./host.ts"
 
 /** Runs `body` on a session of the project's database, which is started and migrated if need be. */
-export async function withDatabase<T>(host: Host, directory: string, body: (session: Session) => Promise<T>): Promise<T> {
+export async function withDatabase<T>(
+  host: Host,
+  directory: string,
+  body: (session: Session) => Promise<T>,
+): Promise<T> {
   const { openDatabase } = await import("../engine/database.ts")
   const opened = await openDatabase({
     directory,
@@ -18,7 +22,11 @@ export async function withDatabase<T>(host: Host, directory: string, body: (sess
  * The same, but undefined where the project has no database yet: reading must not create one. A server of one's own
  * that was never migrated counts as none.
  */
-export async function withExistingDatabase<T>(host: Host, directory: string, body: (session: Session) => Promise<T>): Promise<T | undefined> {
+export async function withExistingDatabase<T>(
+  host: Host,
+  directory: string,
+  body: (session: Session) => Promise<T>,
+): Promise<T | undefined> {
   const { databaseSettings } = await import("../postgres/settings.ts")
   const settings = await databaseSettings(directory, host.env)
   if (settings.kind === "embedded") {

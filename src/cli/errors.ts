@@ -1,10 +1,11 @@
-import type { Colors } from "picocolors/types"
+import type { Colors } from "./colors.ts"
 import { isErrorCode } from "../core/error-catalog.ts"
 import { asSpillwayError, SpillwayError, type ErrorDetails } from "../core/errors.ts"
 import { redact } from "../core/secrets.ts"
 
 /** A command or flag that is not right. */
-export const usageError = (message: string, hint?: string): SpillwayError => new SpillwayError("CONFIG", message, { hint })
+export const usageError = (message: string, hint?: string): SpillwayError =>
+  new SpillwayError("CONFIG", message, { hint })
 
 /** Something named by the user is not there: exit 4. */
 export const notFound = (message: string, details: ErrorDetails = {}): SpillwayError =>
@@ -12,10 +13,17 @@ export const notFound = (message: string, details: ErrorDetails = {}): SpillwayE
 
 /** Any thrown value as a SpillwayError; one of another copy of Spillway (the project's own) is recognised by its shape. */
 export function recogniseError(value: unknown): SpillwayError {
-  if (value instanceof SpillwayError || !(value instanceof Error) || value.name !== "SpillwayError") return asSpillwayError(value)
+  if (value instanceof SpillwayError || !(value instanceof Error) || value.name !== "SpillwayError")
+    return asSpillwayError(value)
   const { code, hint, where, context } = value as Partial<SpillwayError>
   if (code === undefined || !isErrorCode(code)) return asSpillwayError(value)
-  return new SpillwayError(code, value.message, { hint, where, context, cause: value.cause, class: (value as SpillwayError).class })
+  return new SpillwayError(code, value.message, {
+    hint,
+    where,
+    context,
+    cause: value.cause,
+    class: (value as SpillwayError).class,
+  })
 }
 
 /** What `--json` carries of an error. */
@@ -26,7 +34,9 @@ export interface ErrorData {
   readonly where: string | null
 }
 
-export const errorData = (error: Pick<SpillwayError, "code" | "message" | "hint"> & { where?: string | undefined }): ErrorData => ({
+export const errorData = (
+  error: Pick<SpillwayError, "code" | "message" | "hint"> & { where?: string | undefined },
+): ErrorData => ({
   code: error.code,
   message: redact(error.message),
   hint: error.hint === undefined ? null : redact(error.hint),

@@ -1,6 +1,6 @@
 import type { Ports } from "../core/ports.ts"
 import type { SignalTarget } from "./interrupt.ts"
-import type { Output, Stream } from "./output.ts"
+import type { Outcome, Output, Stream } from "./output.ts"
 
 /** Everything outside the command line that it touches. */
 export interface World {
@@ -18,4 +18,9 @@ export interface Host extends World {
   readonly output: Output
   /** `--project`, as given. */
   readonly projectOption: string | undefined
+}
+
+/** What a command is declared with: `act` runs it and takes what it hands back. */
+export interface CommandContext {
+  act(body: (host: Host) => Promise<Outcome>): Promise<void>
 }

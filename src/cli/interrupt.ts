@@ -28,7 +28,9 @@ export function interruptOf(target: SignalTarget, clock: Clock, tell: () => void
     firstAt = clock.monotonic()
     tell()
     controller.abort(
-      new SpillwayError("CANCELLED", "the run was stopped", { hint: "run the same command again: it goes on after the last batch" }),
+      new SpillwayError("CANCELLED", "the run was stopped", {
+        hint: "run the same command again: it goes on after the last batch",
+      }),
     )
   }
   const onInterrupt = (): void => {

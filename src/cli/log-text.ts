@@ -1,4 +1,4 @@
-import type { Colors } from "picocolors/types"
+import type { Colors } from "./colors.ts"
 import type { LogLevel, LogLine } from "../observability/logs.ts"
 
 function coloured(level: LogLevel, colors: Colors): string {

@@ -1,5 +1,4 @@
-import picocolors from "picocolors"
-import type { Colors } from "picocolors/types"
+import { colorsFor, type Colors } from "./colors.ts"
 import type { SpillwayError } from "../core/errors.ts"
 import { redact } from "../core/secrets.ts"
 import { systemCode } from "../core/errors.ts"
@@ -38,15 +37,20 @@ export class Output {
   readonly #warnings: string[] = []
   #closed = false
 
-  constructor(stdout: Stream, stderr: Stream, env: Environment, flags: { readonly json: boolean; readonly verbose: boolean }) {
+  constructor(
+    stdout: Stream,
+    stderr: Stream,
+    env: Environment,
+    flags: { readonly json: boolean; readonly verbose: boolean },
+  ) {
     this.json = flags.json
     this.verbose = flags.verbose
     this.#stdout = stdout
     this.stderr = stderr
     this.terminal = stdout.isTTY === true
     this.stderrTerminal = stderr.isTTY === true && env["TERM"] !== "dumb"
-    this.colors = picocolors.createColors(wantsColor(stdout, env))
-    this.stderrColors = picocolors.createColors(wantsColor(stderr, env))
+    this.colors = colorsFor(stdout, env)
+    this.stderrColors = colorsFor(stderr, env)
     // Whoever reads may leave (`| head`): that ends the writing, never the work.
     stdout.on("error", (error) => {
       if (systemCode(error) === "EPIPE") this.#closed = true
@@ -106,9 +110,3 @@ export class Output {
 
 const envelope = (body: { ok: boolean; data: unknown; warnings: readonly string[]; error: unknown }): string =>
   `${JSON.stringify({ schema: 1, ...body }, (_key, value: unknown) => (value === undefined ? null : value))}\n`
-
-function wantsColor(stream: Stream, env: Environment): boolean {
-  if (env["NO_COLOR"]) return false
-  if (env["FORCE_COLOR"]) return env["FORCE_COLOR"] !== "0"
-  return stream.isTTY === true && env["TERM"] !== "dumb"
-}

@@ -1,4 +1,4 @@
-import { Command, CommanderError, Help } from "commander"
+import { Command, CommanderError } from "commander"
 import { readFileSync } from "node:fs"
 import { checkCommand } from "./commands/check.ts"
 import { dbCommand } from "./commands/db.ts"
@@ -11,15 +11,9 @@ import { runCommand } from "./commands/run.ts"
 import { statusCommand } from "./commands/status.ts"
 import { recogniseError, usageError } from "./errors.ts"
 import { exitCodeOf, exitCodes } from "./exit-codes.ts"
-import type { Host, World } from "./host.ts"
-import { suggestion } from "./nearest.ts"
-import { Output, type Outcome } from "./output.ts"
+import type { CommandContext, World } from "./host.ts"
+import { Output } from "./output.ts"
 import type { SpillwayError } from "../core/errors.ts"
-
-/** Declares one command. `act` runs it and takes what it hands back. */
-export interface CommandContext {
-  act(body: (host: Host) => Promise<Outcome>): Promise<void>
-}
 
 /** Runs the command line `argv` (without `node` and the script); gives what to exit with. Never throws for what a user can cause. */
 export async function runCommandLine(argv: readonly string[], world: World): Promise<number> {
@@ -40,8 +34,8 @@ export async function runCommandLine(argv: readonly string[], world: World): Pro
   } catch (thrown) {
     if (thrown instanceof CommanderError && thrown.exitCode === 0) return exitCodes.ok
     // A command group without a command: its help was shown.
-    if (thrown instanceof CommanderError && thrown.code === "commander.help") return exitCodes.usage
-    const error = thrown instanceof CommanderError ? usageOf(thrown, program) : recogniseError(thrown)
+    if (thrown instanceof CommanderError && thrown.code === "commander.help" && !output.json) return exitCodes.usage
+    const error = thrown instanceof CommanderError ? usageOf(thrown, argv, program) : recogniseError(thrown)
     await output.fail(error)
     return exitCodeOf(error)
   }
@@ -68,18 +62,22 @@ function buildProgram(context: CommandContext, output: Output): Command {
   const program = new Command("spillway")
     .description("Data pipelines into PostgreSQL that lose nothing and can be operated.")
     .usage("<command> [options]")
-    .option("--project <file|dir>", "the project: a folder with spillway.config.ts, or such a file (default: this folder)")
+    .option(
+      "--project <file|dir>",
+      "the project: a folder with spillway.config.ts, or such a file (default: this folder)",
+    )
     .option("--json", "answer with one line of JSON on stdout, also when something fails")
     .option("-v, --verbose", "say more: every step, and what caused an error")
     .version(versionOf(), "--version", "print the version")
     .helpOption("-h, --help", "show help")
     .addHelpText("after", EXAMPLES)
     .exitOverride()
-    .showSuggestionAfterError(false)
     .configureHelp({ showGlobalOptions: true, styleTitle: (title) => output.colors.bold(title) })
     .configureOutput({
       writeOut: (text) => void output.data(text),
-      writeErr: (text) => void output.stderr.write(text),
+      writeErr: (text) => {
+        if (!output.json) output.stderr.write(text)
+      },
       // Errors are told in one way, by `Output.fail`.
       outputError: () => undefined,
     })
@@ -103,22 +101,12 @@ function versionOf(): string {
   return (JSON.parse(text) as { version: string }).version
 }
 
-/** What commander found wrong, in our words and with our hint. */
-function usageOf(error: CommanderError, program: Command): SpillwayError {
-  const message = error.message.replace(/^error: /, "")
-  const command = commandNamed(program, error)
-  const help = `spillway ${command === program ? "" : `${pathOf(command)} `}--help`
-  const named = /'([^']*)'/.exec(message)?.[1] ?? ""
-  if (error.code === "commander.unknownCommand")
-    return usageError(
-      message,
-      suggestion(
-        named,
-        command.commands.map((known) => known.name()),
-        `the commands are listed by: ${help}`,
-      ),
-    )
-  if (error.code === "commander.unknownOption")
-    return usageError(message, suggestion(named, flagsNamed(command), `the flags are listed by: ${help}`))
-  return usageError(message, `how it is used is shown by: ${help}`)
+/** What commander found wrong, in our words and with its suggestion as the hint. */
+function usageOf(error: CommanderError, argv: readonly string[], program: Command): SpillwayError {
+  const [message = "", ...more] = error.message.replace(/^error: /, "").split("\n")
+  if (error.code === "commander.help") return usageError("no command is given", "see spillway --help")
+  const named = program.commands.find((command) => command.name() === argv.find((word) => !word.startsWith("-")))
+  const help = `spillway ${named === undefined ? "" : `${named.name()} `}--help`
+  const suggested = /Did you mean (?:one of )?(.+)\?/.exec(more.join(" "))?.[1]
+  return usageError(message, suggested === undefined ? `see ${help}` : `did you mean ${suggested}? See ${help}`)
 }

@@ -24,18 +24,26 @@ export interface LoadedProject extends ProjectPlace {
 type Environment = Record<string, string | undefined>
 
 /** Finds the project's configuration: `given` is a file or a folder, by default the folder the command runs in. Throws `CONFIG` (not found). */
-export async function locateProject(given: string | undefined, workingDirectory: string, files: Files): Promise<ProjectPlace> {
+export async function locateProject(
+  given: string | undefined,
+  workingDirectory: string,
+  files: Files,
+): Promise<ProjectPlace> {
   const path = given === undefined ? workingDirectory : isAbsolute(given) ? given : resolve(workingDirectory, given)
   const stat = await statOf(files, path)
   if (stat?.isFile) return { file: path, directory: dirname(path) }
   if (stat?.isDirectory) {
-    for (const name of CONFIG_NAMES) if ((await statOf(files, join(path, name)))?.isFile) return { file: join(path, name), directory: path }
+    for (const name of CONFIG_NAMES)
+      if ((await statOf(files, join(path, name)))?.isFile) return { file: join(path, name), directory: path }
     throw notFound(`there is no ${CONFIG_NAMES[0]} in ${given ?? "this folder"}`, {
       where: path,
       hint: "go to the project's folder, or name it: --project DIR",
     })
   }
-  throw notFound(`there is no project at ${given}`, { where: path, hint: "--project takes a folder with a spillway.config.ts, or such a file" })
+  throw notFound(`there is no project at ${given}`, {
+    where: path,
+    hint: "--project takes a folder with a spillway.config.ts, or such a file",
+  })
 }
 
 /** Finds and imports the project. `.env` of its folder is put into `env` first; what is set there already stays. Throws `CONFIG`. */
@@ -70,7 +78,8 @@ async function importConfig(place: ProjectPlace): Promise<Record<string, unknown
 function importError(thrown: unknown, place: ProjectPlace): SpillwayError {
   const error = recogniseError(thrown)
   const where = error.where ?? placeOf(thrown, place) ?? place.file
-  if (error.code !== "UNKNOWN") return new SpillwayError(error.code, error.message, { ...error, where, hint: error.hint, cause: thrown })
+  if (error.code !== "UNKNOWN")
+    return new SpillwayError(error.code, error.message, { ...error, where, hint: error.hint, cause: thrown })
   const code = systemCode(thrown)
   if (code === "ERR_MODULE_NOT_FOUND")
     return new SpillwayError("CONFIG", `the project imports something that is not there: ${firstLine(error.message)}`, {
@@ -80,7 +89,11 @@ function importError(thrown: unknown, place: ProjectPlace): SpillwayError {
         ? "install it in the project: npm install spillway"
         : "check the path (with its ending, such as .ts) or install the package",
     })
-  if (thrown instanceof SyntaxError || code === "ERR_INVALID_TYPESCRIPT_SYNTAX" || code === "ERR_UNSUPPORTED_TYPESCRIPT_SYNTAX")
+  if (
+    thrown instanceof SyntaxError ||
+    code === "ERR_INVALID_TYPESCRIPT_SYNTAX" ||
+    code === "ERR_UNSUPPORTED_TYPESCRIPT_SYNTAX"
+  )
     return new SpillwayError("CONFIG", `the project cannot be read: ${firstLine(error.message)}`, {
       where,
       cause: thrown,
@@ -101,7 +114,8 @@ function placeOf(thrown: unknown, place: ProjectPlace): string | undefined {
   const base = pathToFileURL(`${place.directory}/`).href
   for (const line of thrown.stack.split("\n")) {
     const match = /(file:\/\/[^\s)]+?):(\d+)(?::\d+)?\)?$/.exec(line.trim())
-    if (match?.[1]?.startsWith(base) && !match[1].includes("/node_modules/")) return `${fileURLToPath(match[1])}:${match[2]}`
+    if (match?.[1]?.startsWith(base) && !match[1].includes("/node_modules/"))
+      return `${fileURLToPath(match[1])}:${match[2]}`
   }
   return undefined
 }

@@ -9,5 +9,8 @@ export function sinceDate(text: string, now: number): Date {
   const zoned = /(?:Z|[+-]\d{2}:?\d{2})$/i.test(text) || !text.includes("T") ? text : `${text}Z`
   const time = /^\d{4}-\d{2}-\d{2}/.test(text) ? Date.parse(zoned) : NaN
   if (!Number.isNaN(time)) return new Date(time)
-  throw usageError(`--since ${JSON.stringify(text)} is neither a span nor a time`, "write 30s, 15m, 1h, 7d, or 2026-11-21, 2026-11-21T08:00Z")
+  throw usageError(
+    `--since ${JSON.stringify(text)} is neither a span nor a time`,
+    "write 30s, 15m, 1h, 7d, or 2026-11-21, 2026-11-21T08:00Z",
+  )
 }

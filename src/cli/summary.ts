@@ -1,4 +1,4 @@
-import type { Colors } from "picocolors/types"
+import type { Colors } from "./colors.ts"
 import type { RunStatus } from "../core/events.ts"
 import { redact } from "../core/secrets.ts"
 import type { RunReport } from "../engine/report.ts"
@@ -86,8 +86,13 @@ function facts(report: RunReport, { colors, width }: SummaryOptions): string[] {
     .filter(([, n]) => n > 0)
     .sort(([, a], [, b]) => b - a)
   if (nulls.length > 0 && report.counts.read > 0)
-    rows.push(["nulls", nulls.map(([property, n]) => `${property} ${percent(n, report.counts.read)} (${figure(n)})`).join(", ")])
-  return columns(rows.map(([name, text]) => [colors.dim(name), cut(text, Math.max(60, width - 18))])).map((line) => `  ${line}`)
+    rows.push([
+      "nulls",
+      nulls.map(([property, n]) => `${property} ${percent(n, report.counts.read)} (${figure(n)})`).join(", "),
+    ])
+  return columns(rows.map(([name, text]) => [colors.dim(name), cut(text, Math.max(60, width - 18))])).map(
+    (line) => `  ${line}`,
+  )
 }
 
 function heldLines(report: RunReport, { colors, partition }: SummaryOptions): string[] {
@@ -102,9 +107,13 @@ function heldLines(report: RunReport, { colors, partition }: SummaryOptions): st
 }
 
 function warningLines(report: RunReport, { colors }: SummaryOptions): string[] {
-  const lines = report.warnings.slice(0, WARNINGS_SHOWN).map((warning) => `  ${colors.yellow("warning")} ${warning.code}: ${warning.message}`)
+  const lines = report.warnings
+    .slice(0, WARNINGS_SHOWN)
+    .map((warning) => `  ${colors.yellow("warning")} ${warning.code}: ${warning.message}`)
   const more = report.warnings.length - WARNINGS_SHOWN
-  return more > 0 ? [...lines, `  … and ${plural(more, "warning")} more: spillway logs --run-id ${report.runId}`] : lines
+  return more > 0
+    ? [...lines, `  … and ${plural(more, "warning")} more: spillway logs --run-id ${report.runId}`]
+    : lines
 }
 
 function nextStep(report: RunReport, noun: string): string | undefined {

@@ -72,7 +72,10 @@ export async function runPipeline(pipeline: Pipeline, options: RunOptions): Prom
       ports,
       correlationId: options.correlationId,
     })
-    const recorder = recordRun(database, ports)
+    const recorder = recordRun(database, ports, {
+      correlationId: options.correlationId,
+      table: `${pipeline.sink.schema}.${pipeline.sink.name}`,
+    })
     stream.begin(run.runId, run.attempt, (event) => recorder.on(event))
     const context: RunContext = {
       pipeline,

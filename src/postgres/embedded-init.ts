@@ -4,7 +4,7 @@ import type { Clock } from "../core/clock.ts"
 import { SpillwayError } from "../core/errors.ts"
 import type { Random } from "../core/random.ts"
 import type { Binaries } from "./embedded-binaries.ts"
-import type { Site } from "./embedded-site.ts"
+import { claimData, type Site } from "./embedded-site.ts"
 import { runAs } from "./embedded-user.ts"
 
 /** The superuser of the embedded server, and the database that is handed out. */
@@ -35,6 +35,7 @@ export async function initialise(site: Site, binaries: Binaries, clock: Clock, r
       for (const path of [workshop, password]) await chown(path, site.user.uid, site.user.gid)
     await createCluster(site, binaries, data, password)
     await rename(password, join(data, PASSWORD_FILE))
+    await claimData(data, site.project, site.user)
     await moveIntoPlace(data, site.dataDirectory)
   } finally {
     await rm(workshop, { recursive: true, force: true })

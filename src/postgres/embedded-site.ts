@@ -25,6 +25,9 @@ export interface State {
   readonly version: string
 }
 
+/** In a data directory: the project folder it belongs to. */
+const PROJECT_FILE = "spillway.project"
+
 /** The site of a project that has a data directory, or undefined. Throws `RESOURCE` when it belongs to somebody else. */
 export async function findSite(directory: string): Promise<Site | undefined> {
   const { project, home, log } = await homeOf(directory)
@@ -38,11 +41,10 @@ export async function findSite(directory: string): Promise<Site | undefined> {
 /** The site that a project without a data directory gets; makes its folders. */
 export async function newSite(directory: string): Promise<Site> {
   const { project, home, log } = await homeOf(directory)
-  await makeHome(project, home)
+  await makeHome({ project, home })
   const user = await chooseServerUser(project)
-  const dataDirectory = (await canEnter(user, home))
-    ? join(home, "data")
-    : join(await sharedFolder(), sharedName(project))
+  const reachable = await canEnter(user, home)
+  const dataDirectory = reachable ? join(home, "data") : await sharedPlace(await sharedFolder(), project)
   return { project, home, log, dataDirectory, user }
 }
 
@@ -86,7 +88,8 @@ async function homeOf(directory: string): Promise<{ project: string; home: strin
   return { project, home, log: join(home, "server.log") }
 }
 
-async function makeHome(project: string, home: string): Promise<void> {
+/** The folders in the project, ignored by version control. */
+export async function makeHome({ project, home }: Pick<Site, "project" | "home">): Promise<void> {
   const top = join(project, ".spillway")
   for (const [parent, folder] of [
     [project, top],
@@ -112,8 +115,8 @@ async function candidates(project: string, home: string): Promise<string[]> {
   const local = join(home, "data")
   const state = await readState(home)
   const recorded = state !== undefined && !(await isCopy(state, project)) ? [state.dataDirectory] : []
-  const shared = isRoot() ? (await existingSharedFolders()).map((folder) => join(folder, sharedName(project))) : []
-  return [local, ...recorded, ...shared]
+  const shared = isRoot() ? await existingSharedFolders() : []
+  return [local, ...recorded, ...(await Promise.all(shared.map((folder) => sharedPlace(folder, project))))]
 }
 
 /** A project that was moved keeps its data; one that was copied must not share them with the original. */
@@ -122,8 +125,22 @@ async function isCopy(state: State, project: string): Promise<boolean> {
   return (await readState(join(state.project, ".spillway", "postgres")))?.dataDirectory === state.dataDirectory
 }
 
-const sharedName = (project: string): string =>
-  `data-${createHash("sha256").update(project).digest("hex").slice(0, 16)}`
+/** Where the data of a project lie, or would lie, in a shared folder. Its first place may be taken: by what was a project here before and moved. */
+async function sharedPlace(folder: string, project: string): Promise<string> {
+  const hash = createHash("sha256").update(project).digest("hex").slice(0, 16)
+  for (let n = 1; ; n++) {
+    const place = join(folder, n === 1 ? `data-${hash}` : `data-${hash}-${n}`)
+    const owner = await readFile(join(place, PROJECT_FILE), "utf8").catch(() => undefined)
+    if (owner === undefined || owner === project) return place
+  }
+}
+
+/** Writes into a data directory which project it belongs to. */
+export async function claimData(dataDirectory: string, project: string, user: ServerUser): Promise<void> {
+  const path = join(dataDirectory, PROJECT_FILE)
+  await writeFile(path, project, { mode: 0o600 })
+  if (user !== undefined) await chown(path, user.uid, user.gid)
+}
 
 function ownerOf(dataDirectory: string, found: { uid: number; gid: number }): ServerUser {
   const uid = process.getuid?.()

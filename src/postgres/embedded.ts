@@ -8,7 +8,7 @@ import { findBinariesPackage, prepareBinaries, type Binaries } from "./embedded-
 import { EMBEDDED_NAME, initialise, readPassword } from "./embedded-init.ts"
 import { freePort, launch, logTail } from "./embedded-launch.ts"
 import { endRemains, readLiveLockFile, removeForeignLock, type LockFile } from "./embedded-process.ts"
-import { findSite, newSite, readState, writeState, type Site } from "./embedded-site.ts"
+import { claimData, findSite, makeHome, newSite, readState, writeState, type Site } from "./embedded-site.ts"
 import { runAs } from "./embedded-user.ts"
 import { database } from "./session.ts"
 
@@ -130,6 +130,7 @@ class Start {
    */
   async run(): Promise<EmbeddedServer> {
     const site = (await findSite(this.#directory)) ?? (await this.#create())
+    await makeHome(site)
     for (;;) {
       const lock = await readLiveLockFile(site.dataDirectory)
       const server = lock?.ready ? await this.#greet(site, lock) : undefined
@@ -206,6 +207,7 @@ class Start {
     const { port, version, dataDirectory } = server
     const state = { project: site.project, dataDirectory, port, version }
     const known = await readState(site.home)
+    if (known !== undefined && known.project !== site.project) await claimData(dataDirectory, site.project, site.user)
     if (JSON.stringify(known) !== JSON.stringify(state)) await writeState(site, state, this.#random)
     return server
   }

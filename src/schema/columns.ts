@@ -54,7 +54,10 @@ export function toColumns(
     const override = ownOverride(overrides, property)
     const type = override.type ?? ownType(own)
     if (type === undefined) untold.push(property)
-    else columns.push(column(property, type, override, !own.required || own.acceptsNull, own.note.zone))
+    else
+      columns.push(
+        column(property, type, override, !own.required || own.acceptsNull || own.kind === "opaque", own.note.zone),
+      )
   }
   if (untold.length > 0) throw untoldError(untold)
   return columns

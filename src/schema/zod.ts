@@ -36,7 +36,7 @@ export function zodOptions(coerced: Map<string, string>): Record<string, unknown
     unrepresentable,
     override: ({ zodSchema, path }: Context): void => {
       const { coerce, type } = zodSchema._zod.def
-      if (coerce === true) coerced.set(path.filter((part) => part !== "properties").join("."), type)
+      if (coerce === true) coerced.set(path.filter((part) => part !== "properties" && part !== "items").join("."), type)
     },
   }
 }
@@ -44,7 +44,7 @@ export function zodOptions(coerced: Map<string, string>): Record<string, unknown
 /** `z.coerce` makes 0 of a blank, 1970 of null and "undefined" of nothing: data that nobody wrote. Throws `CONFIG`. */
 export function refuseCoercion(coerced: ReadonlyMap<string, string>): void {
   if (coerced.size === 0) return
-  const places = [...coerced].map(([path, type]) => `${path === "" ? "the record" : path} (z.coerce.${type}())`)
+  const places = [...coerced].sort().map(([path, type]) => `${path === "" ? "the record" : path} (z.coerce.${type}())`)
   throw new SpillwayError("CONFIG", `z.coerce invents values out of blanks and nulls: ${places.join(", ")}`, {
     hint: "write z.number(), z.boolean(), z.date() …: whole numerals, true/false and dates are converted before validation; anything else belongs in prepare",
   })

@@ -9,7 +9,7 @@ const limits = { bytes: fc.integer({ min: 1, max: 40 }), records: fc.integer({ m
 const small = fc.record(limits)
 /** Text in which everything that matters to CSV is frequent. */
 const soup = fc
-  .array(fc.constantFrom("a", "b", ",", ",", '"', '"', '""', '","', "\n", "\n", "\r\n", "\r", "é", '",b\n', 'a,"b\n'), {
+  .array(fc.constantFrom("a", "b", ",", ",", '"', '"', '""', '","', "\n", "\n", "\r\n", "\r", "é", '",b\n', '",a"\n', 'a,"b\n'), {
     maxLength: 40,
   })
   .map((parts) => parts.join(""))

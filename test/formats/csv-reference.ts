@@ -3,7 +3,7 @@
  * compared with. Knows neither chunks nor batches nor limits of length.
  */
 
-const FIELD = { quoted: /"((?:[^"]|"")*)"/y, unquoted: /[^,\n]*/y }
+const FIELD = { quoted: /"((?:[^"]|"")*)"(?!")/y, unquoted: /[^,\n]*/y }
 
 interface Parsed {
   readonly fields: (string | null)[]

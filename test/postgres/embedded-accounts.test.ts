@@ -14,8 +14,12 @@ import { asRoot, projectFolder, query, removeProjects, SCRIPT, startElsewhere } 
 const run = promisify(execFile)
 const CHECKOUT = fileURLToPath(new URL("../..", import.meta.url))
 const NOBODY = { uid: 65534, gid: 65534 }
+const folders: string[] = []
 
-afterAll(removeProjects)
+afterAll(async () => {
+  await removeProjects()
+  for (const folder of folders) await rm(folder, { recursive: true, force: true })
+})
 
 describe("the programs of PostgreSQL", () => {
   test("are found only where they are installed", async () => {
@@ -78,6 +82,13 @@ if (asRoot)
       expect(second.dataDirectory).toBe(first.dataDirectory)
       expect(await query(second.url, "SELECT id FROM kept")).toEqual([{ id: 1 }])
 
+      // What is made anew at the old path has nothing to do with it.
+      const third = await startEmbedded(project)
+      expect(third.dataDirectory).not.toBe(first.dataDirectory)
+      expect(await query(third.url, "SELECT to_regclass('kept') AS kept")).toEqual([{ kept: null }])
+      await rm(join(project, ".spillway"), { recursive: true })
+      expect(await startEmbedded(project)).toEqual({ ...third, started: false })
+
       // A copy is a project of its own.
       const copied = await projectFolder(0o700, dirname(project))
       await cp(join(moved, ".spillway"), join(copied, ".spillway"), { recursive: true })
@@ -86,8 +97,7 @@ if (asRoot)
 
     test("programs below such a folder are copied, once, by however many at a time", async () => {
       const source = await packageCopy(await privateFolder())
-      const user = { uid: 65534, gid: 65534 }
-      const all = await Promise.all([1, 2, 3].map(() => prepareBinaries(source, user, "unused", systemRandom)))
+      const all = await Promise.all([1, 2, 3].map(() => prepareBinaries(source, NOBODY, "unused", systemRandom)))
       const copy = dirname(dirname(all[0]!.postgres))
       try {
         expect(new Set(all.map(({ postgres }) => postgres)).size).toBe(1)
@@ -139,11 +149,6 @@ if (asRoot)
   })
 
 type Refusal = { code: string; message: string; where: string } & Partial<EmbeddedServer>
-
-const folders: string[] = []
-afterAll(async () => {
-  for (const folder of folders) await rm(folder, { recursive: true, force: true })
-})
 
 /** A folder as root's home is: nobody else may enter. */
 async function privateFolder(): Promise<string> {
