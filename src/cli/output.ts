@@ -65,7 +65,7 @@ export class Output {
 
   /** Columns of the terminal; 80 where there is none. */
   get width(): number {
-    return this.#stdout.columns ?? 80
+    return this.#stdout.columns || 80
   }
 
   /** Writes to stdout; resolves when the reader has taken it or has left. Throws what the operating system says (disk full). */

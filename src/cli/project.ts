@@ -83,7 +83,7 @@ function importError(thrown: unknown, place: ProjectPlace): SpillwayError {
   const code = systemCode(thrown)
   if (code === "ERR_MODULE_NOT_FOUND")
     return new SpillwayError("CONFIG", `the project imports something that is not there: ${firstLine(error.message)}`, {
-      where,
+      where: /imported from (.+)$/.exec(firstLine(error.message))?.[1] ?? where,
       cause: thrown,
       hint: error.message.includes("'spillway'")
         ? "install it in the project: npm install spillway"

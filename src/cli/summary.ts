@@ -37,7 +37,7 @@ export function summary(report: RunReport, options: SummaryOptions): string {
   const { colors } = options
   const took = colors.dim(timing(report))
   const lines = [`${statusMark(report.status, colors)}  ${colors.bold(report.pipeline)} → ${report.table}  ${took}`]
-  lines.push(`  ${equation(report.counts)}`, `  ${partitionsLine(report, options.partition)}`)
+  lines.push(...whatHappened(report, options.partition))
   lines.push(...facts(report, options))
   lines.push(...heldLines(report, options))
   lines.push(...warningLines(report, options))
@@ -47,11 +47,21 @@ export function summary(report: RunReport, options: SummaryOptions): string {
   return redact(lines.join("\n"))
 }
 
+/** The speed of fewer records says nothing. */
+const RATED_FROM = 1_000
+
 function timing(report: RunReport): string {
   // The counts are those of all attempts, the duration is that of the last.
-  const rate = report.attempt === 1 ? perSecond(report.counts.read, report.durationMs) : undefined
+  const rate = report.attempt === 1 && report.counts.read >= RATED_FROM ? perSecond(report.counts.read, report.durationMs) : undefined
   const attempt = report.attempt > 1 ? `, attempt ${report.attempt}` : ""
   return `${duration(report.durationMs)}${rate === undefined ? "" : `, ${figure(rate)} rows/s`}${attempt}`
+}
+
+function whatHappened(report: RunReport, noun: string): string[] {
+  const { total, chosen, unchanged } = report.partitions
+  if (report.status === "completed" && chosen === 0 && unchanged === total && total > 0)
+    return [`  nothing new: 0 rows read, ${plural(unchanged, noun)} unchanged`]
+  return [`  ${equation(report.counts)}`, `  ${partitionsLine(report, noun)}`]
 }
 
 /** Why partitions were chosen, where it is not simply that they are new. */

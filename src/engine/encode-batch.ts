@@ -16,7 +16,7 @@ const MAX_KEY_BYTES = 2600
 /** A batch ready to be staged. */
 export interface EncodedBatch {
   /** COPY text lines, each with its line end. */
-  readonly lines: readonly string[]
+  readonly lines: Buffer
   /** The record each line came from. */
   readonly lineRecords: readonly number[]
   readonly letters: readonly StagedLetter[]
@@ -47,7 +47,7 @@ export function batchEncoder(context: EncodeContext, path: RecordPath): (batch: 
   const seqOf = sequence(context.seq)
 
   return async (batch) => {
-    const lines: string[] = []
+    const text = new CopyText()
     const lineRecords: number[] = []
     const letters: StagedLetter[] = []
     const tally = zeroTally()
@@ -65,7 +65,7 @@ export function batchEncoder(context: EncodeContext, path: RecordPath): (batch: 
       const tooLong = keyFault(record)
       if (tooLong !== undefined) return tooLong
       const ordinal = batch.ordinal(i)
-      lines.push(row + head + ordinal + (append ? `\t${item}\t` : "\t") + seqOf(ordinal) + tail)
+      text.add(row + head + ordinal + (append ? `\t${item}\t` : "\t") + seqOf(ordinal) + tail)
       lineRecords.push(i)
       return undefined
     }
@@ -79,12 +79,13 @@ export function batchEncoder(context: EncodeContext, path: RecordPath): (batch: 
         setAside(i, outcome.faults)
         return
       }
-      const before = lines.length
+      const before = lineRecords.length
       if (outcome instanceof Expanded) {
         for (const [item, record] of outcome.records.entries()) {
           const fault = addLine(i, item, record)
           if (fault === undefined) continue
-          lines.length = lineRecords.length = before
+          text.takeBack(lineRecords.length - before)
+          lineRecords.length = before
           setAside(i, [fault])
           return
         }
@@ -95,7 +96,7 @@ export function batchEncoder(context: EncodeContext, path: RecordPath): (batch: 
           return
         }
       }
-      const added = lines.length - before
+      const added = lineRecords.length - before
       tally.staged += added
       tally.expanded += added - 1
     }
@@ -106,7 +107,7 @@ export function batchEncoder(context: EncodeContext, path: RecordPath): (batch: 
     }
     tally.read = batch.length
     tally.nulls = path.takeNulls()
-    return encoded({ lines, lineRecords, letters, tally }, (i, fault) => makeLetter(origin, batch, i, [fault]))
+    return encoded({ lines: text.bytes(), lineRecords, letters, tally }, (i, fault) => makeLetter(origin, batch, i, [fault]))
   }
 }
 
@@ -117,11 +118,10 @@ function encoded(
   return {
     ...parts,
     without(refused) {
-      const kept = parts.lineRecords.map((record) => !refused.has(record))
-      const lines = parts.lines.filter((_line, n) => kept[n])
-      const lineRecords = parts.lineRecords.filter((_record, n) => kept[n])
+      const lines = Buffer.concat(splitLines(parts.lines).filter((_line, n) => !refused.has(parts.lineRecords[n] ?? -1)))
+      const lineRecords = parts.lineRecords.filter((record) => !refused.has(record))
       const tally: Tally = { ...parts.tally, codes: { ...parts.tally.codes } }
-      const gone = parts.lines.length - lines.length
+      const gone = parts.lineRecords.length - lineRecords.length
       tally.staged -= gone
       tally.expanded -= gone - refused.size
       tally.deadLettered += refused.size
@@ -129,6 +129,57 @@ function encoded(
       const letters = [...parts.letters, ...[...refused].map(([record, fault]) => letterOf(record, fault))]
       return encoded({ lines, lineRecords, letters, tally }, letterOf)
     },
+  }
+}
+
+/** The lines of COPY text, each with its line end: newlines in values are escaped, so every line feed ends one. */
+export function splitLines(text: Buffer): Buffer[] {
+  const lines: Buffer[] = []
+  for (let from = 0; from < text.length; ) {
+    const end = text.indexOf(0x0a, from) + 1
+    lines.push(text.subarray(from, end))
+    from = end
+  }
+  return lines
+}
+
+/** Lines gathered as a string until they are worth a write: many small strings that live on would keep the collector busy. */
+const GATHERED_LINES = 64
+
+/** COPY text under construction: bytes, not a string per line. */
+class CopyText {
+  #bytes = Buffer.allocUnsafe(256 * 1024)
+  #length = 0
+  #gathered = ""
+  #count = 0
+
+  add(line: string): void {
+    this.#gathered += line
+    if (++this.#count >= GATHERED_LINES) this.#write()
+  }
+
+  /** Removes the last `lines` lines. */
+  takeBack(lines: number): void {
+    this.#write()
+    for (let n = 0; n < lines; n++) this.#length = this.#bytes.lastIndexOf(0x0a, this.#length - 2) + 1
+  }
+
+  bytes(): Buffer {
+    this.#write()
+    return this.#bytes.subarray(0, this.#length)
+  }
+
+  #write(): void {
+    // Three bytes is the most that one UTF-16 unit takes in UTF-8.
+    const room = this.#length + this.#gathered.length * 3
+    if (room > this.#bytes.length) {
+      const larger = Buffer.allocUnsafe(Math.max(room, this.#bytes.length * 2))
+      this.#bytes.copy(larger, 0, 0, this.#length)
+      this.#bytes = larger
+    }
+    this.#length += this.#bytes.write(this.#gathered, this.#length)
+    this.#gathered = ""
+    this.#count = 0
   }
 }
 

@@ -16,7 +16,7 @@ import type { Session } from "../postgres/session.ts"
 import { allColumns, createStaging, inspectTarget } from "../postgres/target.ts"
 import { quoteIdentifier } from "../postgres/quote.ts"
 import type { Connection } from "./connection.ts"
-import { batchEncoder, type EncodedBatch } from "./encode-batch.ts"
+import { batchEncoder, splitLines, type EncodedBatch } from "./encode-batch.ts"
 import { recordPath } from "./record-path.ts"
 import {
   addTally,
@@ -283,7 +283,7 @@ export class Stager {
     if (ready.lines.length === 0) return ready
     await session.query("SAVEPOINT batch")
     try {
-      await session.copyIn(sql, Buffer.from(ready.lines.join("")))
+      await session.copyIn(sql, ready.lines)
       return ready
     } catch (error) {
       if (!isRefusal(error)) throw error
@@ -291,7 +291,7 @@ export class Stager {
     }
     const refused = await findRefused(session, sql, ready)
     const kept = ready.without(refused)
-    if (kept.lines.length > 0) await session.copyIn(sql, Buffer.from(kept.lines.join("")))
+    if (kept.lines.length > 0) await session.copyIn(sql, kept.lines)
     return kept
   }
 
@@ -336,12 +336,13 @@ const isRefusal = (error: unknown): error is SpillwayError =>
 /** The records whose rows the database refuses, each found by the line that COPY names. Leaves nothing in staging. */
 async function findRefused(session: Session, sql: string, batch: EncodedBatch): Promise<Map<number, Fault>> {
   const refused = new Map<number, Fault>()
+  const lines = splitLines(batch.lines)
   let from = 0
-  while (from < batch.lines.length) {
+  while (from < lines.length) {
     await session.query("SAVEPOINT refusal")
     try {
-      await session.copyIn(sql, Buffer.from(batch.lines.slice(from).join("")))
-      from = batch.lines.length
+      await session.copyIn(sql, Buffer.concat(lines.slice(from)))
+      from = lines.length
     } catch (error) {
       if (!isRefusal(error)) throw error
       const line = refusedCopyLine(error)

@@ -53,7 +53,8 @@ export interface Decompression extends AsyncIterable<Uint8Array> {
 /**
  * Decompresses the file that `open` reads from a byte offset on: any number of members one after the other, padded with
  * zeros or not. Throws `DECODE`, which holds the whole file, when it is truncated or damaged, or when anything but zeros
- * follows the last member. Errors of the file come as they are. The file is closed when the iteration ends, however it ends.
+ * follows the last member. (A cut exactly between two members cannot be told from the end; nor, of zstd, one up to 3 bytes
+ * after it.) Errors of the file come as they are. The file is closed when the iteration ends, however it ends.
  */
 export function decompress(compression: Compression, open: (start: number) => Readable): Decompression {
   const engine = CODECS[compression].create()

@@ -62,6 +62,8 @@ export class CsvCutter implements RecordCutter {
   readonly #miscounts = new Map<number, DecodeFault>()
   #dialect: CsvDialect | undefined
   #strictUntil = 0
+  /** The offset up to which batches have told their bytes. */
+  #told: number
 
   constructor(rules: CsvRules, limits: BatchLimits, options: DecoderOptions) {
     this.#rules = rules
@@ -70,6 +72,7 @@ export class CsvCutter implements RecordCutter {
     this.#scanner = new RecordScanner(rules.delimiter, rules.quote)
     this.#draft = new CsvDraft(this.#scanner)
     this.cursor = startingCursor(options)
+    this.#told = this.cursor.offset
     let columns = rules.columns
     if (options.position !== undefined) {
       if (options.position["strictUntil"] !== undefined)
@@ -120,13 +123,24 @@ export class CsvCutter implements RecordCutter {
     const head = Buffer.from(line.head.buffer, line.head.byteOffset, line.head.byteLength)
     this.#draft.begin(0, from.line)
     this.#draft.add(0, head.length, from.line, fault)
-    return new CsvBatch(dialect, this.#draft.offsets(head), { ...from, taken: line.taken, position: this.#position() })
+    return new CsvBatch(dialect, this.#draft.offsets(head), {
+      ...from,
+      taken: this.#tell(),
+      position: this.#position(),
+    })
   }
 
   #batch(bytes: Buffer, from: Cursor, dialect: CsvDialect): Batch | undefined {
     if (this.#draft.length === 0) return undefined
-    const span = { ...from, taken: bytes.length, position: this.#position() }
+    const span = { ...from, taken: this.#tell(), position: this.#position() }
     return new CsvBatch(dialect, this.#draft.offsets(bytes), span)
+  }
+
+  /** Bytes of the file since the batch before: headers and blank lines count with the batch that follows. */
+  #tell(): number {
+    const bytes = this.cursor.offset - this.#told
+    this.#told = this.cursor.offset
+    return bytes
   }
 
   #position(): Position {
@@ -168,7 +182,6 @@ export class CsvCutter implements RecordCutter {
     if (count === width) {
       this.#draft.add(at, end, this.cursor.line, undefined)
     } else if (lines > 1 && this.#linesStandAlone(bytes, at, end)) {
-      this.#beStrictUntil(base + next)
       return this.#cutFirstLine(bytes, at, final, UNCLOSED)
     } else {
       scanner.next = next

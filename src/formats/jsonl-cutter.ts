@@ -18,12 +18,15 @@ export class JsonlCutter implements RecordCutter {
   readonly #limits: BatchLimits
   readonly #maxRecordBytes: number
   readonly #exact: ReadonlySet<string>
+  /** The offset up to which batches have told their bytes. */
+  #told: number
 
   constructor(limits: BatchLimits, options: DecoderOptions) {
     this.#limits = limits
     this.#maxRecordBytes = options.maxRecordBytes
     this.#exact = options.exact
     this.cursor = startingCursor(options)
+    this.#told = this.cursor.offset
   }
 
   cut(bytes: Buffer, final: boolean): Cut {
@@ -57,7 +60,7 @@ export class JsonlCutter implements RecordCutter {
     if (halt !== undefined && starts.length === 0) return { kind: halt, bytes: at }
     if (starts.length === 0) return { kind: "taken", bytes: at, batch: undefined }
     const view = bytes.subarray(0, at)
-    return { kind: "taken", bytes: at, batch: this.#batch(view, { starts, ends, lines }, from.offset, at, undefined) }
+    return { kind: "taken", bytes: at, batch: this.#batch(view, { starts, ends, lines }, from.offset, undefined) }
   }
 
   oversize(line: OversizeLine): Batch {
@@ -66,16 +69,17 @@ export class JsonlCutter implements RecordCutter {
     this.cursor.line++
     const head = Buffer.from(line.head.buffer, line.head.byteOffset, line.head.byteLength)
     const only = { starts: [0], ends: [head.length], lines: [from.line] }
-    return this.#batch(head, only, from.offset, line.taken, tooLong(line, this.#maxRecordBytes))
+    return this.#batch(head, only, from.offset, tooLong(line, this.#maxRecordBytes))
   }
 
   #batch(
     bytes: Buffer,
     records: { starts: readonly number[]; ends: readonly number[]; lines: readonly number[] },
     offset: number,
-    taken: number,
     fault: DecodeFault | undefined,
   ): Batch {
+    const taken = this.cursor.offset - this.#told
+    this.#told = this.cursor.offset
     return new JsonlBatch({ bytes, ...records, offset, taken, position: { ...this.cursor }, exact: this.#exact, fault })
   }
 }

@@ -73,7 +73,7 @@ export class RunCheckpoints {
         this.#add(event, "stage", event.durationMs, { partitions: 1, read: event.read })
         return
       case "check.judged":
-        this.#add(event, "gate", 0, { checks: 1, failed: event.passed ? 0 : 1 })
+        this.#add(event, "gate", undefined, { checks: 1, failed: event.passed ? 0 : 1 })
         return
       case "group.published":
         this.#add(event, "publish", event.durationMs, { partitions: event.partitions, rows: event.rows })
@@ -125,11 +125,11 @@ export class RunCheckpoints {
   }
 
   /** Adds to a stage that many partitions go through: its duration is the time spent in it, its figures are sums. */
-  #add(event: RunEvent, stage: Stage, durationMs: number, figures: Record<string, number>): void {
+  #add(event: RunEvent, stage: Stage, durationMs: number | undefined, figures: Record<string, number>): void {
     const row = this.#change(event, stage, "", {})
-    row.startTime = Math.min(row.startTime ?? event.time, event.time - durationMs)
+    row.startTime = Math.min(row.startTime ?? event.time, event.time - (durationMs ?? 0))
     row.endTime = event.time
-    row.durationMs = (row.durationMs ?? 0) + durationMs
+    if (durationMs !== undefined) row.durationMs = (row.durationMs ?? 0) + durationMs
     for (const [name, n] of Object.entries(figures)) row.metadata[name] = Number(row.metadata[name] ?? 0) + n
   }
 
@@ -159,6 +159,7 @@ export class RunCheckpoints {
       const closed = left && status === "completed" ? "pending" : status
       this.#change(event, row.stage as Stage, row.key, { status: closed, ...(left ? { endTime: event.time } : {}) })
       if (left) row.durationMs = event.time - (row.startTime ?? event.time)
+      row.durationMs ??= (row.endTime ?? event.time) - (row.startTime ?? event.time)
     }
     this.#change(event, "run", "", {
       status,

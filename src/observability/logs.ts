@@ -67,7 +67,7 @@ function wordingOf(event: RunEvent): Wording {
       return {
         level: event.passed ? "DEBUG" : "WARNING",
         step: "gate",
-        message: `${event.partition}: check ${event.check} ${event.passed ? "passed" : event.severity === "fail" ? "failed" : "warns"}: ${event.message}`,
+        message: `${event.partition}: check ${event.passed ? "passed" : event.severity === "fail" ? "failed" : "warns"}: ${event.message}`,
       }
     case "partition.published":
       return {

@@ -58,7 +58,8 @@ export class RunMetrics {
       metric("pipeline.total.duration.seconds", event.durationMs / 1000, "gauge"),
     ]
     if (counts.read === 0) return metrics
-    if (event.durationMs > 0)
+    // The counts are those of all attempts, the duration is that of the last.
+    if (event.attempt === 1 && event.durationMs > 0)
       metrics.push(metric("pipeline.total.rows_per_second", (counts.read * 1000) / event.durationMs, "gauge"))
     if (this.#table === undefined) return metrics
     metrics.push(metric(`dq.${this.#table}.dead_letter_ratio`, counts.deadLettered / counts.read, "gauge"))

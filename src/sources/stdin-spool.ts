@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto"
 import { join } from "node:path"
-import { addAbortSignal, Readable } from "node:stream"
+import { addAbortSignal, type Readable } from "node:stream"
 import type { SourceContext } from "../core/contracts.ts"
 import { systemCode } from "../core/errors.ts"
 
@@ -18,7 +18,7 @@ export function spooledPath(directory: string, key: string): string | undefined 
  * Copies `input` to a file named by its content, so that it can be read again from any place, and the same input twice is
  * known to be the same. Gives the key. Removes what was spooled more than 7 days ago.
  */
-export async function spool(input: AsyncIterable<unknown>, context: SourceContext): Promise<string> {
+export async function spool(input: Readable, context: SourceContext): Promise<string> {
   const { files, random } = context.ports
   const folder = spoolFolder(context.directory)
   await files.makeDirectory(folder)
@@ -27,8 +27,7 @@ export async function spool(input: AsyncIterable<unknown>, context: SourceContex
   const hash = createHash("sha256")
   const handle = await files.create(temporary)
   try {
-    const stream = addAbortSignal(context.signal, input instanceof Readable ? input : Readable.from(input))
-    for await (const chunk of stream) {
+    for await (const chunk of addAbortSignal(context.signal, input)) {
       const bytes = typeof chunk === "string" ? Buffer.from(chunk) : (chunk as Uint8Array)
       hash.update(bytes)
       await handle.writeFile(bytes)

@@ -9,15 +9,38 @@ const limits = { bytes: fc.integer({ min: 1, max: 40 }), records: fc.integer({ m
 const small = fc.record(limits)
 /** Text in which everything that matters to CSV is frequent. */
 const soup = fc
-  .array(fc.constantFrom("a", "b", ",", ",", '"', '"', '""', '","', "\n", "\n", "\r\n", "\r", "é", '",b\n', '",a"\n', 'a,"b\n'), {
-    maxLength: 40,
-  })
+  .array(
+    fc.constantFrom(
+      "a",
+      "b",
+      ",",
+      ",",
+      '"',
+      '"',
+      '""',
+      '","',
+      "\n",
+      "\n",
+      "\r\n",
+      "\r",
+      "é",
+      '",b\n',
+      '",a"\n',
+      'a,"b\n',
+    ),
+    {
+      maxLength: 40,
+    },
+  )
   .map((parts) => parts.join(""))
 const columns = ["x", "y"]
 
 describe("csv", () => {
   it("reads whatever csv-parse reads of well-formed input, on the right lines", () => {
-    const field = fc.string({ unit: fc.constantFrom("a", "ß", "日", "😀", ",", '"', "\n", "\r\n", " ", "0"), maxLength: 6 })
+    const field = fc.string({
+      unit: fc.constantFrom("a", "ß", "日", "😀", ",", '"', "\n", "\r\n", " ", "0"),
+      maxLength: 6,
+    })
     const rows = fc.array(fc.tuple(field, field, field), { minLength: 1, maxLength: 12 })
     const style = fc.record({ end: fc.constantFrom("\n", "\r\n"), last: fc.boolean(), all: fc.boolean() })
     fc.assert(

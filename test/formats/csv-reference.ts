@@ -48,7 +48,6 @@ export function referenceRecords(text: string, width: number): ReferenceRecord[]
       at = parsed.end
     } else if (standAlone(text.slice(lineEnd + 1, parsed.end), width)) {
       add("!unclosed_quote")
-      strictUntil = Math.max(strictUntil, parsed.end)
       at = lineEnd + 1
     } else {
       add("!column_count")

@@ -123,7 +123,8 @@ describe("what occurs in CSV", () => {
       for (const chunk of [1000, 65_536, 65_537, text.length]) {
         const batches: Batch[] = []
         const decoder = csvInBatches({ bytes: 100, records: 10 }).decoder({ exact: new Set(), maxRecordBytes: 66_000 })
-        for (let at = 0; at < text.length; at += chunk) batches.push(...decoder.push(Buffer.from(text.slice(at, at + chunk))))
+        for (let at = 0; at < text.length; at += chunk)
+          batches.push(...decoder.push(Buffer.from(text.slice(at, at + chunk))))
         batches.push(...decoder.end())
         const [batch, next] = batches as [Batch, Batch]
         const fault = batch.record(0) as DecodeFault
@@ -134,6 +135,22 @@ describe("what occurs in CSV", () => {
         expect(next.record(0)).toEqual({ a: "3", b: "4" })
         expect(next.place(0)).toEqual({ line: 3, offset: 3 + 70_002 + 2 * end.length })
       }
+    }
+  })
+
+  it("counts carriage returns inside a line that is too long, wherever the chunks end", () => {
+    const long = "1\r,2\r\r3\r"
+    const expected = { bytes: long.length - 1, sha256: createHash("sha256").update(long.slice(0, -1)).digest("hex") }
+    for (let chunk = 1; chunk < 12; chunk++) {
+      const decoder = csvInBatches({ bytes: 1, records: 1 }, { columns: ["a"] }).decoder({
+        exact: new Set(),
+        maxRecordBytes: 2,
+      })
+      const batches: Batch[] = []
+      for (let at = 0; at <= long.length; at += chunk)
+        batches.push(...decoder.push(Buffer.from(`${long}\n`.slice(at, at + chunk))))
+      batches.push(...decoder.end())
+      expect((batches[0]?.record(0) as DecodeFault).oversize, `chunks of ${chunk}`).toEqual(expected)
     }
   })
 
@@ -180,7 +197,10 @@ describe("options", () => {
   })
 
   it("takes texts that mean absent", () => {
-    expect(read('a,b\nNULL,\\N\n"NULL",NULLS\n', { nulls: ["NULL", "\\N"] })).toEqual(["2: [null,null]", '3: [null,"NULLS"]'])
+    expect(read('a,b\nNULL,\\N\n"NULL",NULLS\n', { nulls: ["NULL", "\\N"] })).toEqual([
+      "2: [null,null]",
+      '3: [null,"NULLS"]',
+    ])
   })
 
   it("refuses what cannot be, all at once", () => {
@@ -211,7 +231,9 @@ describe("what holds the whole file", () => {
     ["a header too long", `${"a,b".repeat(40)}\n1,2\n`, /120 bytes long/],
   ])("%s", (_name, text, message) => {
     for (let chunk = 1; chunk < 12; chunk++) {
-      const error = failure(() => decodeAll(csvInBatches({ bytes: 4, records: 2 }), text, { chunk, maxRecordBytes: 100 }))
+      const error = failure(() =>
+        decodeAll(csvInBatches({ bytes: 4, records: 2 }), text, { chunk, maxRecordBytes: 100 }),
+      )
       expect(error).toMatchObject({ code: "DECODE", name: "SpillwayError" })
       expect(error.message).toMatch(message)
       expect(error.hint).toBeTruthy()
@@ -243,7 +265,9 @@ describe("records", () => {
 
 it("refuses a position that is none", () => {
   for (const position of [{}, { offset: 3 }, { offset: 3, line: 1 }, { offset: -1, line: 1, columns: ["a"] }])
-    expect(failure(() => csv().decoder({ position, exact: new Set(), maxRecordBytes: 100 }))).toMatchObject({ code: "CHECKPOINT" })
+    expect(failure(() => csv().decoder({ position, exact: new Set(), maxRecordBytes: 100 }))).toMatchObject({
+      code: "CHECKPOINT",
+    })
 })
 
 it("reads a line of 64 MB in little memory", () => {

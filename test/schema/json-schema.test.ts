@@ -88,6 +88,9 @@ describe("JSON Schema", () => {
   it("an integer whose digits a double has lost is refused, not stored", () => {
     const decoded = JSON.parse('{"id": 9007199254740993, "name": "a", "price": 1}') as Record<string, unknown>
     expect(faultsOf(toRecordSchema(product), decoded)).toMatchObject([{ path: "id", rule: "type" }])
+    expect(faultsOf(toRecordSchema(product), { id: "9007199254740993", name: "a", price: "1" }, true)).toMatchObject([
+      { path: "id", rule: "type" },
+    ])
   })
 
   it("numbers of numeric columns keep every digit, and are judged as numbers", () => {

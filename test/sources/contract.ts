@@ -42,7 +42,9 @@ export function sourceContract(name: string, make: MakeSource): void {
       const kept = JSON.parse(JSON.stringify(first)) as SourcePartition[]
       const known = new Map(kept.map((partition) => [partition.key, partition]))
       const again = await source.list(context(unaborted()), known)
-      expect(again.map(({ key, version }) => ({ key, version }))).toEqual(first.map(({ key, version }) => ({ key, version })))
+      expect(again.map(({ key, version }) => ({ key, version }))).toEqual(
+        first.map(({ key, version }) => ({ key, version })),
+      )
     })
 
     it("gives strictly increasing ordinals, and lets go of everything at the end", async () => {
@@ -91,7 +93,8 @@ export function sourceContract(name: string, make: MakeSource): void {
         const { batches } = await readAll(source, partition, undefined, context(unaborted()))
         const controller = new AbortController()
         const reading = (async () => {
-          for await (const _batch of source.read(partition, undefined, context(controller.signal))) controller.abort(reason)
+          for await (const _batch of source.read(partition, undefined, context(controller.signal)))
+            controller.abort(reason)
         })()
         if (batches.length > 0) await expect(reading).rejects.toBe(reason)
         else await reading
