@@ -35,7 +35,11 @@ export interface OrdersFile {
  * Writes `rows` orders of about 100 bytes: one in ten with a quoted note, one in a hundred of them all with a newline in it,
  * 2 % bad in five ways. The same seed gives the same orders. `goodPath` gets the good rows alone, as COPY would take them.
  */
-export async function writeOrders(path: string, rows: number, options: { seed?: number; goodPath?: string } = {}): Promise<OrdersFile> {
+export async function writeOrders(
+  path: string,
+  rows: number,
+  options: { seed?: number; goodPath?: string } = {},
+): Promise<OrdersFile> {
   const random = seededRandom(options.seed ?? 1)
   const all = createWriteStream(path)
   const goodOnly = options.goodPath === undefined ? undefined : createWriteStream(options.goodPath)

@@ -46,7 +46,7 @@ function pipelineText(status: PipelineStatus, now: Date, colors: Colors, undecla
   const lines = [`${head}  ${colors.dim(when(lastRun, now))}`, `  ${equation({ ...zeroCounts(), ...lastRun.counts })}`]
   lines.push(...columns(facts(status, now, colors), { indent: "  " }))
   lines.push(...heldLines(status, now, colors))
-  if (lastRun.error !== undefined) lines.push(...errorLines(lastRun.error, colors))
+  if (lastRun.error !== undefined && lastRun.status !== "cancelled") lines.push(...errorLines(lastRun.error, colors))
   const next = nextStep(lastRun)
   if (next !== undefined) lines.push(`  ${colors.cyan("next")}: ${next}`)
   return lines.join("\n")
@@ -81,7 +81,7 @@ function facts(status: PipelineStatus, now: Date, colors: Colors): string[][] {
     const holder = `process ${lease.processId} on ${lease.host}, since ${ago(now.getTime() - lease.since.getTime())}`
     rows.push([
       colors.dim("leases"),
-      `${plural(lease.partitions, "partition")} held by ${holder}${lease.expired ? " (expired)" : ""}`,
+      `${plural(lease.partitions, "partition")} held by ${holder}${lease.connected ? (lease.expired ? " (expired)" : "") : " (its process is gone)"}`,
     ])
   }
   return rows

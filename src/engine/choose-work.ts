@@ -3,7 +3,13 @@ import type { SourcePartition } from "../core/contracts.ts"
 import type { PartitionReason } from "../core/events.ts"
 import type { Ports } from "../core/ports.ts"
 import { holdsAny, releaseLeases, type HeldLease } from "../ledger/leases.ts"
-import { knownPartitions, markVanished, takePartitionNumbers, type LedgerPartition } from "../ledger/partitions.ts"
+import {
+  knownPartitions,
+  markReturned,
+  markVanished,
+  takePartitionNumbers,
+  type LedgerPartition,
+} from "../ledger/partitions.ts"
 import { stagedProgress } from "../ledger/progress.ts"
 import { latestRun, type RunRow } from "../ledger/runs.ts"
 import type { Session } from "../postgres/session.ts"
@@ -167,6 +173,12 @@ async function warningsFor(
       ),
     )
   const there = new Set(listed.map((partition) => partition.key))
+  const returned = [...known.values()].filter((partition) => partition.vanished && there.has(partition.key))
+  await markReturned(
+    session,
+    pipeline.name,
+    returned.map((partition) => partition.key),
+  )
   const gone = [...known.values()]
     .filter((partition) => !partition.vanished && !there.has(partition.key))
     .map((partition) => partition.key)

@@ -129,6 +129,9 @@ export function pipeline(options: PipelineOptions): Pipeline {
     faults.push("columns: this schema does not tell its columns' types; name them in columns")
   } else {
     const known = new Set(columns.map((column) => column.property))
+    for (const property of Object.keys(options.columns ?? {}))
+      if (!known.has(property) && schema.inputs?.has(property) === false)
+        faults.push(`columns: the schema has no property "${property}" (it has ${[...known].join(", ")})`)
     const named = [
       ...options.sink.key,
       ...(options.sink.orderBy ? [options.sink.orderBy] : []),

@@ -107,7 +107,9 @@ export function batchEncoder(context: EncodeContext, path: RecordPath): (batch: 
     }
     tally.read = batch.length
     tally.nulls = path.takeNulls()
-    return encoded({ lines: text.bytes(), lineRecords, letters, tally }, (i, fault) => makeLetter(origin, batch, i, [fault]))
+    return encoded({ lines: text.bytes(), lineRecords, letters, tally }, (i, fault) =>
+      makeLetter(origin, batch, i, [fault]),
+    )
   }
 }
 
@@ -118,7 +120,9 @@ function encoded(
   return {
     ...parts,
     without(refused) {
-      const lines = Buffer.concat(splitLines(parts.lines).filter((_line, n) => !refused.has(parts.lineRecords[n] ?? -1)))
+      const lines = Buffer.concat(
+        splitLines(parts.lines).filter((_line, n) => !refused.has(parts.lineRecords[n] ?? -1)),
+      )
       const lineRecords = parts.lineRecords.filter((record) => !refused.has(record))
       const tally: Tally = { ...parts.tally, codes: { ...parts.tally.codes } }
       const gone = parts.lineRecords.length - lineRecords.length
@@ -135,7 +139,7 @@ function encoded(
 /** The lines of COPY text, each with its line end: newlines in values are escaped, so every line feed ends one. */
 export function splitLines(text: Buffer): Buffer[] {
   const lines: Buffer[] = []
-  for (let from = 0; from < text.length; ) {
+  for (let from = 0; from < text.length;) {
     const end = text.indexOf(0x0a, from) + 1
     lines.push(text.subarray(from, end))
     from = end

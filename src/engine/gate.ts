@@ -96,7 +96,8 @@ async function measure(
 
 async function sample(session: Session, staging: string, key: string, where: string): Promise<RecordObject[]> {
   const { rows } = await session.query<{ row: RecordObject }>(
-    `SELECT to_jsonb(s) - '_run_id' - '_seq' AS row FROM ${staging} s WHERE _source = $1 AND (${where}) ORDER BY _seq LIMIT ${SAMPLE_LIMIT}`,
+    `WITH staged AS (SELECT * FROM ${staging} WHERE _source = $1)
+     SELECT to_jsonb(s) - '_run_id' - '_seq' AS row FROM staged s WHERE (${where}) ORDER BY _seq LIMIT ${SAMPLE_LIMIT}`,
     [key],
   )
   return rows.map((row) => row.row)

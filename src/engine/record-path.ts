@@ -41,7 +41,7 @@ export function recordPath(pipeline: Pipeline, where: string, warn: (error: Spil
   const { schema, output, prepare, transform, onNewColumn } = pipeline
   const untyped = pipeline.source.untyped
   const checks = pipeline.checks.filter((check): check is RecordCheck => check.level === "record")
-  const properties = (schema.columns ?? []).map((column) => column.property)
+  const properties = [...(schema.inputs ?? output.columns?.map((column) => column.property) ?? [])]
   const nulls = new Float64Array(properties.length)
   const ignored = new Set<string>()
   // A header that was looked at once spares looking at the keys of every record.

@@ -1,21 +1,22 @@
 import { asSpillwayError, SpillwayError } from "../core/errors.ts"
-import { zeroCounts, type RunEvent, type RunEventBody } from "../core/events.ts"
+import type { RunEvent, RunEventBody } from "../core/events.ts"
 import { systemPorts, type Ports } from "../core/ports.ts"
-import { nameRun, releaseLeases } from "../ledger/leases.ts"
 import { adoptProgress, clearProgress, stagedProgress, type StagedProgress } from "../ledger/progress.ts"
-import { abandonRun, finishRun, insertRun, resumeRun } from "../ledger/runs.ts"
 import { dropStaging } from "../ledger/staging.ts"
 import { recordRun } from "../observability/recorder.ts"
 import { database as databaseOf, type Database, type Session } from "../postgres/session.ts"
 import { createTarget, inspectTarget } from "../postgres/target.ts"
 import { Connection } from "./connection.ts"
 import type { Pipeline } from "./definition.ts"
+import { eventStream } from "./event-stream.ts"
 import { definitionVersion } from "./definition-version.ts"
 import { keepLeases, leaseHeld, waitForLeases } from "./leasing.ts"
 import { divide } from "./plan.ts"
 import { Publisher } from "./publisher.ts"
 import type { RunReport } from "./report.ts"
-import { newMember, StagingLost, type Group, type RunContext, type RunningTotals } from "./run-context.ts"
+import { newMember, StagingLost, type Group, type RunContext } from "./run-context.ts"
+import { beginRun, endRun } from "./run-row.ts"
+import { stopSignal } from "./stop-signal.ts"
 import { chooseWork, type Work } from "./choose-work.ts"
 import { Stager } from "./stager.ts"
 import { targetOf } from "./target-of.ts"
@@ -114,7 +115,7 @@ export async function runPipeline(pipeline: Pipeline, options: RunOptions): Prom
       failure = asSpillwayError(stop.signal.aborted ? stop.signal.reason : error)
     }
     await keeper()
-    const report = await end(control, context, work, failure, { started, warnings: stream.warnings })
+    const report = await endRun(control, context, work, failure, { started, warnings: stream.warnings })
     await recorder.flush()
     await Promise.all(connections.slice(1).map((connection) => connection.end()))
     return report
@@ -149,48 +150,6 @@ async function choose(
     if (work.planned.length > 0 || work.busy.length === 0) return work
     if (!options.wait) throw leaseHeld(pipeline.name, work.busy)
     await waitForLeases(options.ports.clock, options.signal)
-  }
-}
-
-/** Continues the interrupted run that `work` found, or begins a new one. */
-async function beginRun(
-  session: Session,
-  pipeline: Pipeline,
-  work: Work,
-  start: { holder: string; version: string; full: boolean; ports: Ports; correlationId: string | undefined },
-): Promise<{ runId: string; runNo: number; attempt: number; totals: RunningTotals }> {
-  const { holder, ports } = start
-  if (work.resumes !== undefined) {
-    const { runId, runNo, counts, nulls, published } = work.resumes
-    const attempt = await resumeRun(session, runId, holder)
-    await nameRun(session, holder, runId)
-    const totals = {
-      counts: { ...zeroCounts(), ...counts },
-      nulls: { ...nulls },
-      codes: {},
-      published,
-      unchanged: work.unchanged,
-      held: [],
-    }
-    return { runId, runNo, attempt, totals }
-  }
-  if (work.abandons !== undefined) await abandonRun(session, work.abandons)
-  const stamp = new Date(ports.clock.now()).toISOString().replace(/[-:]|\.\d+/g, "")
-  const runId = `run_${stamp}_${ports.random.hex(4)}`
-  const runNo = await insertRun(session, {
-    runId,
-    pipeline: pipeline.name,
-    definitionVersion: start.version,
-    full: start.full,
-    correlationId: start.correlationId,
-    holder,
-  })
-  await nameRun(session, holder, runId)
-  return {
-    runId,
-    runNo,
-    attempt: 1,
-    totals: { counts: zeroCounts(), nulls: {}, codes: {}, published: 0, unchanged: work.unchanged, held: [] },
   }
 }
 
@@ -298,117 +257,4 @@ async function stageAndPublish(
     throw error
   }
   await settle()
-}
-
-async function end(
-  control: Connection,
-  context: RunContext,
-  work: Work,
-  failure: SpillwayError | undefined,
-  more: { started: number; warnings: RunReport["warnings"] },
-): Promise<RunReport> {
-  const { totals, emit, runId, holder } = context
-  const status =
-    failure === undefined
-      ? totals.held.length > 0
-        ? "partial"
-        : "completed"
-      : failure.class === "cancelled"
-        ? "cancelled"
-        : "failed"
-  const error = failure === undefined ? undefined : { code: failure.code, message: failure.message, hint: failure.hint }
-  try {
-    const session = await control.session()
-    await finishRun(session, runId, holder, { status, totals: { ...totals, held: totals.held.length }, error })
-    await releaseLeases(session, holder)
-  } catch (unreachable) {
-    // The ledger then still says "running"; the next run finds the leases without a holder and continues.
-    if (failure === undefined) throw unreachable
-  }
-  const durationMs = context.ports.clock.monotonic() - more.started
-  const { counts, published, unchanged, nulls } = totals
-  emit({
-    type: "run.finished",
-    status,
-    counts,
-    published,
-    held: totals.held.length,
-    unchanged,
-    nulls,
-    durationMs,
-    error,
-  })
-  return {
-    pipeline: context.pipeline.name,
-    table: `${context.target.schema}.${context.target.name}`,
-    runId,
-    attempt: context.attempt,
-    status,
-    counts,
-    partitions: {
-      total: work.total,
-      chosen: work.planned.length,
-      reasons: work.reasons,
-      published,
-      held: totals.held.length,
-      unchanged,
-    },
-    held: totals.held,
-    deadLetters: totals.codes,
-    nulls,
-    steps: context.steps,
-    warnings: more.warnings,
-    durationMs,
-    error,
-  }
-}
-
-/** The run's own signal: aborted by the caller's or by the run itself. */
-function stopSignal(outer: AbortSignal | undefined): {
-  signal: AbortSignal
-  abort(reason: SpillwayError): void
-  dispose(): void
-} {
-  const controller = new AbortController()
-  const relay = (): void => {
-    const reason: unknown = outer?.reason
-    const error =
-      reason instanceof SpillwayError
-        ? reason
-        : new SpillwayError("CANCELLED", "stopped on request", {
-            hint: "run the same command again: it continues where it stopped",
-          })
-    controller.abort(error)
-  }
-  if (outer?.aborted) relay()
-  outer?.addEventListener("abort", relay, { once: true })
-  return {
-    signal: controller.signal,
-    abort: (reason) => controller.abort(reason),
-    dispose: () => outer?.removeEventListener("abort", relay),
-  }
-}
-
-/** Stamps events and hands them to everyone who listens; what was emitted before the run had a name is handed on when it has one. */
-function eventStream(pipeline: Pipeline, ports: Ports, on: ((event: RunEvent) => void) | undefined) {
-  const warnings: { code: SpillwayError["code"]; message: string }[] = []
-  const early: RunEventBody[] = []
-  let send: ((event: RunEventBody) => void) | undefined
-  const emit = (event: RunEventBody): void => {
-    if (event.type === "warning") warnings.push({ code: event.code, message: event.message })
-    if (send === undefined) early.push(event)
-    else send(event)
-  }
-  return {
-    warnings,
-    emit,
-    begin(runId: string, attempt: number, record: (event: RunEvent) => void) {
-      send = (body) => {
-        const event = { time: ports.clock.now(), pipeline: pipeline.name, runId, attempt, ...body } as RunEvent
-        record(event)
-        on?.(event)
-      }
-      for (const event of early.splice(0)) send(event)
-    },
-  }
 }

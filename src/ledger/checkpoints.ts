@@ -9,6 +9,7 @@ export type CheckpointStatus = "pending" | "in_progress" | "completed" | "failed
 export interface Checkpoint {
   readonly pipeline: string
   readonly runId: string
+  readonly attempt: number
   readonly stage: string
   /** The partition, or empty for the stage as a whole. */
   readonly key: string
@@ -31,7 +32,7 @@ export function checkpointKey(key: string): string {
   return `${storablePrefix(clean, KEY_LIMIT - 17)}~${hash}`
 }
 
-/** Writes rows, each (run, stage, key) at most once. */
+/** Writes rows, each (run, stage, key) at most once; not those of an attempt whose run another one has taken over. */
 export async function upsertCheckpoints(session: Session, rows: readonly Checkpoint[]): Promise<void> {
   if (rows.length === 0) return
   await session.query(
@@ -39,8 +40,9 @@ export async function upsertCheckpoints(session: Session, rows: readonly Checkpo
        (pipeline_name, run_id, stage, checkpoint_key, checkpoint_value, status, start_time, end_time, duration_ms, metadata)
      SELECT v.pipeline, v.run_id, v.stage, v.key, v.value, v.status, to_timestamp(v.started / 1000.0), to_timestamp(v.ended / 1000.0),
             v.duration::integer, v.metadata::jsonb
-     FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::float8[], $8::float8[], $9::float8[], $10::text[])
-       v(pipeline, run_id, stage, key, value, status, started, ended, duration, metadata)
+     FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::float8[], $8::float8[], $9::float8[], $10::text[], $11::int[])
+       v(pipeline, run_id, stage, key, value, status, started, ended, duration, metadata, attempt)
+     WHERE NOT EXISTS (SELECT FROM ops.runs r WHERE r.run_id = v.run_id AND r.attempt > v.attempt)
      ON CONFLICT (run_id, stage, checkpoint_key) DO UPDATE SET
        checkpoint_value = excluded.checkpoint_value, status = excluded.status, start_time = excluded.start_time, end_time = excluded.end_time,
        duration_ms = excluded.duration_ms, metadata = excluded.metadata, updated_at = now()`,
@@ -55,6 +57,7 @@ export async function upsertCheckpoints(session: Session, rows: readonly Checkpo
       rows.map((row) => row.endTime ?? null),
       rows.map((row) => (row.durationMs === undefined ? null : Math.min(Math.round(row.durationMs), 2 ** 31 - 1))),
       rows.map((row) => storableJson(row.metadata)),
+      rows.map((row) => row.attempt),
     ],
   )
 }
@@ -82,7 +85,8 @@ export async function settleCheckpoints(session: Session, pipeline: string, runI
      UPDATE ops.pipeline_checkpoint c
      SET status = CASE settled.status WHEN 'completed' THEN 'completed' WHEN 'held' THEN 'failed' WHEN 'failed' THEN 'failed' ELSE 'pending' END,
          end_time = settled.processed_at,
-         duration_ms = least(greatest(extract(epoch FROM settled.processed_at - c.start_time) * 1000, 0), 2147483647)::integer, updated_at = now()
+         duration_ms = CASE WHEN settled.processed_at >= c.start_time
+           THEN least(extract(epoch FROM settled.processed_at - c.start_time) * 1000, 2147483647)::integer END, updated_at = now()
      FROM settled WHERE c.id = settled.id`,
     [pipeline, runId],
   )

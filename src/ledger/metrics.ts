@@ -33,3 +33,8 @@ export async function insertMetrics(session: Session, metrics: readonly Metric[]
     ],
   )
 }
+
+/** A run that goes on under the same id gives its metrics anew, over all its attempts. */
+export async function deleteMetrics(session: Session, runId: string): Promise<void> {
+  await session.query(`DELETE FROM ops.metrics WHERE run_id = $1`, [runId])
+}

@@ -161,3 +161,12 @@ export async function markVanished(session: Session, pipeline: string, keys: rea
   )
   return rows.map((row) => row.path).sort()
 }
+
+/** Notes that files which had vanished are there again. */
+export async function markReturned(session: Session, pipeline: string, keys: readonly string[]): Promise<void> {
+  if (keys.length === 0) return
+  await session.query(
+    `UPDATE ops.source_files SET vanished_at = NULL, last_seen = now() WHERE pipeline_name = $1 AND path = ANY($2::text[])`,
+    [pipeline, keys],
+  )
+}

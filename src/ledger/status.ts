@@ -18,7 +18,7 @@ export interface LastRun {
   readonly runId: string
   readonly attempt: number
   readonly status: RunStatus
-  /** Its process still holds leases or a connection. False for a `running` run: it was killed, and the next run continues it. */
+  /** Its process has a connection to the database. False for a `running` run: it was killed, and the next run continues it. */
   readonly alive: boolean
   /** Something is staged that the next run can go on from. */
   readonly resumable: boolean
@@ -49,6 +49,8 @@ export interface LeaseHolder {
   readonly partitions: number
   readonly since: Date
   readonly expired: boolean
+  /** The holder has a connection to the database; otherwise it is gone, and the next run takes the leases over. */
+  readonly connected: boolean
 }
 
 /** More would fill the screen; the number of all is in `partitions`. */
@@ -106,8 +108,7 @@ async function lastRuns(session: Session): Promise<Map<string, LastRun>> {
     resumable: boolean
   }>(
     `SELECT r.*,
-            EXISTS (SELECT FROM ops.leases l WHERE l.run_id = r.run_id AND l.holder IS NOT NULL AND l.expires_at > clock_timestamp())
-              OR EXISTS (SELECT FROM pg_stat_activity a WHERE a.application_name = 'spillway/' || r.holder) AS alive,
+            EXISTS (SELECT FROM pg_stat_activity a WHERE a.application_name = 'spillway/' || r.holder) AS alive,
             r.status IN ('running', 'cancelled', 'failed') AND EXISTS (SELECT FROM ops_staging.progress p WHERE p.run_id = r.run_id) AS resumable
      FROM (SELECT DISTINCT ON (pipeline_name) * FROM ops.runs ORDER BY pipeline_name, run_no DESC) r`,
   )
@@ -189,9 +190,11 @@ async function leaseHolders(session: Session): Promise<Map<string, LeaseHolder[]
     partitions: number
     since: Date
     expired: boolean
+    connected: boolean
   }>(
     `SELECT pipeline_name, max(run_id) AS run_id, host, process_id, count(*)::int AS partitions, min(acquired_at) AS since,
-            bool_and(expires_at <= clock_timestamp()) AS expired
+            bool_and(expires_at <= clock_timestamp()) AS expired,
+            EXISTS (SELECT FROM pg_stat_activity a WHERE a.application_name = 'spillway/' || holder) AS connected
      FROM ops.leases WHERE holder IS NOT NULL GROUP BY pipeline_name, holder, host, process_id ORDER BY pipeline_name, since`,
   )
   const byPipeline = new Map<string, LeaseHolder[]>()
@@ -204,6 +207,7 @@ async function leaseHolders(session: Session): Promise<Map<string, LeaseHolder[]
       partitions: row.partitions,
       since: row.since,
       expired: row.expired,
+      connected: row.connected,
     })
     byPipeline.set(row.pipeline_name, holders)
   }

@@ -109,6 +109,7 @@ export class RunCheckpoints {
     const row = this.#open.get(id) ?? {
       pipeline: event.pipeline,
       runId: event.runId,
+      attempt: event.attempt,
       stage,
       key,
       value: undefined,

@@ -1,8 +1,9 @@
 import type { Clock } from "../core/clock.ts"
+import { SpillwayError } from "../core/errors.ts"
 import type { RunEvent } from "../core/events.ts"
 import { settleCheckpoints, upsertCheckpoints } from "../ledger/checkpoints.ts"
 import { insertLogs, type LogLevel, type LogLine } from "../ledger/logs.ts"
-import { insertMetrics, type Metric } from "../ledger/metrics.ts"
+import { deleteMetrics, insertMetrics, type Metric } from "../ledger/metrics.ts"
 import type { Database, Session } from "../postgres/session.ts"
 import { RunCheckpoints } from "./checkpoints.ts"
 import { atLeast, logLine } from "./logs.ts"
@@ -60,6 +61,9 @@ class RunRecorder {
   #last: RunEvent | undefined
   #session: Session | undefined
   #pass: Promise<void> | undefined
+  /** Rows that a write has taken and not yet written. */
+  #inHand = 0
+  #closed = false
   #notBefore = -Infinity
   readonly #stopTimer: () => void
 
@@ -98,9 +102,10 @@ class RunRecorder {
     )
     await Promise.race([this.#writeAll(deadline.signal), giveUp])
     deadline.abort()
+    this.#closed = true
     await this.#session?.end()
     this.#session = undefined
-    return this.#dropped + this.#waiting
+    return this.#dropped + this.#waiting + this.#inHand
   }
 
   get #waiting(): number {
@@ -129,11 +134,13 @@ class RunRecorder {
     const lines = this.#lines.splice(0, ROWS_PER_WRITE)
     const rows = this.#checkpoints.take(ROWS_PER_WRITE)
     const metrics = this.#metrics.splice(0, ROWS_PER_WRITE)
+    this.#inHand = lines.length + rows.length + metrics.length
     try {
       const session = await this.#connected()
       await session.transaction(async () => {
         await upsertCheckpoints(session, rows)
         await insertLogs(session, lines)
+        if (metrics[0] !== undefined && (this.#last?.attempt ?? 1) > 1) await deleteMetrics(session, metrics[0].runId)
         await insertMetrics(session, metrics)
       })
     } catch (error) {
@@ -143,12 +150,20 @@ class RunRecorder {
       this.#session?.destroy()
       this.#session = undefined
       throw error
+    } finally {
+      this.#inHand = 0
     }
   }
 
   async #connected(): Promise<Session> {
-    this.#session ??= await this.#database.connect({ applicationName: "spillway-recorder" })
-    return this.#session
+    if (this.#session !== undefined) return this.#session
+    const session = await this.#database.connect({ applicationName: "spillway-recorder" })
+    if (this.#closed) {
+      session.destroy()
+      throw new SpillwayError("DB_UNAVAILABLE", "the connection came too late")
+    }
+    this.#session = session
+    return session
   }
 
   /** Writes until nothing is left, trying again while the deadline lasts. */

@@ -52,28 +52,32 @@ async function connect(url: string, options: ConnectOptions = {}): Promise<Sessi
     keepAlive: true,
     keepAliveInitialDelayMillis: KEEPALIVE_AFTER_MS,
   })
+  // Listens from the start: a server that ends the connection right after the greeting does so before connect() resumes.
+  const session = new PgSession(client)
   try {
     await client.connect()
   } catch (error) {
     throw classifyDatabaseError(error)
   }
-  return new PgSession(client)
+  return session
 }
 
 class PgSession implements Session {
-  readonly pid: number
   broken = false
   readonly #client: Client
 
   constructor(client: Client) {
     this.#client = client
-    this.pid = (client as unknown as { processID: number }).processID
     client.on("error", () => {
       this.broken = true
     })
     client.on("end", () => {
       this.broken = true
     })
+  }
+
+  get pid(): number {
+    return (this.#client as unknown as { processID: number }).processID
   }
 
   async query<Row>(text: string, values?: readonly unknown[]): Promise<QueryResult<Row>> {

@@ -11,7 +11,10 @@ export function orderOf(check: string, bound: string | number): Order {
   const decimal = parseDecimal(String(bound))
   if (decimal !== undefined) {
     return (value) => {
-      const other = typeof value === "number" || typeof value === "bigint" || typeof value === "string" ? parseDecimal(String(value)) : undefined
+      const other =
+        typeof value === "number" || typeof value === "bigint" || typeof value === "string"
+          ? parseDecimal(String(value))
+          : undefined
       return other === undefined ? Number.NaN : compareDecimals(other, decimal)
     }
   }

@@ -103,7 +103,8 @@ export function range(property: string, bounds: Range, options: RecordLevel | Se
   return isRecordLevel(name, options) ? recordForm(rule) : setForm(rule, options)
 }
 
-const isScalar = (value: unknown): value is Comparable | bigint => ["string", "number", "boolean", "bigint"].includes(typeof value)
+const isScalar = (value: unknown): value is Comparable | bigint =>
+  ["string", "number", "boolean", "bigint"].includes(typeof value)
 
 const isNothing = (value: unknown): boolean => value === null || value === undefined
 

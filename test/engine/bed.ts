@@ -33,7 +33,8 @@ export async function testBed(): Promise<Bed> {
   const client = new pg.Client({ connectionString: database.url })
   await client.connect()
   let events: RunEvent[] = []
-  const rows = async <T>(sql: string, values: unknown[] = []): Promise<T[]> => (await client.query(sql, values)).rows as T[]
+  const rows = async <T>(sql: string, values: unknown[] = []): Promise<T[]> =>
+    (await client.query(sql, values)).rows as T[]
   return {
     url: database.url,
     directory,

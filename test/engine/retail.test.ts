@@ -79,7 +79,11 @@ async function oracle() {
       const key = (record[date] ?? "").slice(0, 7)
       const sums = months.get(key) ?? { lines: 0, quantity: 0n, amount: 0n }
       const quantity = BigInt(record[quantityAt] ?? "")
-      months.set(key, { lines: sums.lines + 1, quantity: sums.quantity + quantity, amount: sums.amount + quantity * unit })
+      months.set(key, {
+        lines: sums.lines + 1,
+        quantity: sums.quantity + quantity,
+        amount: sums.amount + quantity * unit,
+      })
     }
   }
   return { ...found, months, negative }
@@ -165,14 +169,19 @@ test("the months touched are all of them", async () => {
   expect(
     await bed.rows(`SELECT DISTINCT partition_by, partition_value FROM ops.touched_partitions ORDER BY 2`),
   ).toEqual(
-    [...expected.months.keys()].sort().map((value) => ({ partition_by: "month(invoice_date)", partition_value: value })),
+    [...expected.months.keys()]
+      .sort()
+      .map((value) => ({ partition_by: "month(invoice_date)", partition_value: value })),
   )
 })
 
 test("a second run skips all files and reads nothing, a full one reads all and writes nothing", async () => {
   const before = await digest(bed, "bronze.raw_transactions")
   const second = await bed.run(retail)
-  expect(second).toMatchObject({ status: "completed", partitions: { total: 305, chosen: 0, published: 0, unchanged: 305 } })
+  expect(second).toMatchObject({
+    status: "completed",
+    partitions: { total: 305, chosen: 0, published: 0, unchanged: 305 },
+  })
   expect(second.counts.read).toBe(0)
   expect(second.durationMs).toBeLessThan(2_000)
   const full = await bed.run(retail, { full: true })

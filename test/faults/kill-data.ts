@@ -191,7 +191,8 @@ export function expected(mode: Mode, base: Dataset, changed?: Dataset): Expected
       const there = table.get(key)
       if (there === undefined || JSON.stringify(there.values) !== JSON.stringify(row.values)) table.set(key, row)
     }
-    if (replaces) for (const [key, row] of table) if (row.file === file.name && !outcome.rows.has(key)) table.delete(key)
+    if (replaces)
+      for (const [key, row] of table) if (row.file === file.name && !outcome.rows.has(key)) table.delete(key)
     for (const letter of letters.get(file.name) ?? []) if (!outcome.letters.has(letter)) superseded.push(letter)
     letters.set(file.name, outcome.letters)
   }
@@ -215,7 +216,8 @@ export const letterText = (file: string, line: number, code: string, raw: Buffer
   `${file}:${line} ${code} ${raw.toString("base64")}`
 
 const sameBytes = (a: MadeFile, b: MadeFile): boolean =>
-  a.records.length === b.records.length && a.records.every((record, i) => record.bytes.equals(b.records[i]?.bytes ?? text("")))
+  a.records.length === b.records.length &&
+  a.records.every((record, i) => record.bytes.equals(b.records[i]?.bytes ?? text("")))
 
 function outcomeOf(mode: Mode, file: MadeFile) {
   const rows = new Map<string, { values: readonly unknown[]; file: string; line: number }>()
@@ -228,7 +230,11 @@ function outcomeOf(mode: Mode, file: MadeFile) {
       const { values } = fate
       const items = mode === "append" && values[5] === "twice" ? [values, values.with(3, values[3] * 2)] : [values]
       for (const [item, made] of items.entries())
-        rows.set(mode === "append" ? `${file.name}:${line}:${item}` : values[0], { values: made, file: file.name, line })
+        rows.set(mode === "append" ? `${file.name}:${line}:${item}` : values[0], {
+          values: made,
+          file: file.name,
+          line,
+        })
     }
     line += bytes.filter((byte) => byte === 0x0a).length
   }

@@ -19,7 +19,7 @@ const BATCH_SIZE = 20
 export function ordersOf(seed: number, partitions: number, records: number, first = 1): Orders {
   const { next } = seededRandom(seed * 1_000 + first)
   const order = (): Order => ({
-    amount: Math.floor(next() * 1_000) * (next() < 0.1 ? -1 : 1) - (next() < 0.02 ? 1 : 0),
+    amount: Math.floor(next() * 1_000) - (next() < 0.1 ? 1_000 : 0),
     id: `o${Math.floor(next() * partitions * records * 1.5)}`,
     note: next() < 0.2 ? null : `note ${Math.floor(next() * 50)}`,
   })

@@ -49,7 +49,7 @@ describe("csv", () => {
           all || /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text
         const lines = ["a,b,c", ...rows.map((row) => row.map(quote).join(","))]
         const text = lines.join(end) + (last ? end : "")
-        const expected = parse(text, { columns: true, record_delimiter: end }) as Record<string, string>[]
+        const expected: Record<string, string>[] = parse(text, { columns: true, record_delimiter: end })
         let line = 2
         const starts = rows.map((_row, i) => {
           const start = line

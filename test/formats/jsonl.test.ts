@@ -1,6 +1,6 @@
 import fc from "fast-check"
 import { describe, expect, it } from "vitest"
-import { DecodeFault } from "../../src/core/records.ts"
+import type { DecodeFault } from "../../src/core/records.ts"
 import { jsonl, jsonlInBatches } from "../../src/formats/jsonl.ts"
 import { decodeAll } from "./decoding.ts"
 

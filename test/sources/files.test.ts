@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto"
-import { chmod, mkdir, mkdtemp, readdir, rename, rm, symlink, utimes, writeFile } from "node:fs/promises"
+import { mkdir, mkdtemp, readdir, rename, rm, symlink, utimes, writeFile } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { dirname, join } from "node:path"
 import { PassThrough, Readable } from "node:stream"
@@ -415,12 +415,4 @@ describe("standard input", () => {
     expect(() => files("-")).toThrow(expect.objectContaining({ code: "CONFIG" }))
     expect(() => files(["-", "a.csv"], { format: csv() })).toThrow(expect.objectContaining({ code: "CONFIG" }))
   })
-})
-
-it("is of no format's doing that permissions are what they are", async () => {
-  if (process.getuid?.() === 0) return
-  const path = await put("a.csv", "a\n1\n")
-  await chmod(path, 0)
-  const [partition] = await list(files("*.csv"))
-  expect(partition?.version).toBe("unreadable:EACCES")
 })

@@ -1,0 +1,117 @@
+import type { SpillwayError } from "../core/errors.ts"
+import { zeroCounts } from "../core/events.ts"
+import type { Ports } from "../core/ports.ts"
+import { nameRun, releaseLeases } from "../ledger/leases.ts"
+import { abandonRun, finishRun, insertRun, resumeRun } from "../ledger/runs.ts"
+import type { Session } from "../postgres/session.ts"
+import type { Work } from "./choose-work.ts"
+import type { Connection } from "./connection.ts"
+import type { Pipeline } from "./definition.ts"
+import type { RunReport } from "./report.ts"
+import type { RunContext, RunningTotals } from "./run-context.ts"
+
+/** Continues the interrupted run that `work` found, or begins a new one. */
+export async function beginRun(
+  session: Session,
+  pipeline: Pipeline,
+  work: Work,
+  start: { holder: string; version: string; full: boolean; ports: Ports; correlationId: string | undefined },
+): Promise<{ runId: string; runNo: number; attempt: number; totals: RunningTotals }> {
+  const { holder, ports } = start
+  if (work.resumes !== undefined) {
+    const { runId, runNo, counts, nulls, published } = work.resumes
+    const attempt = await resumeRun(session, runId, holder)
+    await nameRun(session, holder, runId)
+    const totals = {
+      counts: { ...zeroCounts(), ...counts },
+      nulls: { ...nulls },
+      codes: {},
+      published,
+      unchanged: work.unchanged,
+      held: [],
+    }
+    return { runId, runNo, attempt, totals }
+  }
+  if (work.abandons !== undefined) await abandonRun(session, work.abandons)
+  const stamp = new Date(ports.clock.now()).toISOString().replace(/[-:]|\.\d+/g, "")
+  const runId = `run_${stamp}_${ports.random.hex(4)}`
+  const runNo = await insertRun(session, {
+    runId,
+    pipeline: pipeline.name,
+    definitionVersion: start.version,
+    full: start.full,
+    correlationId: start.correlationId,
+    holder,
+  })
+  await nameRun(session, holder, runId)
+  return {
+    runId,
+    runNo,
+    attempt: 1,
+    totals: { counts: zeroCounts(), nulls: {}, codes: {}, published: 0, unchanged: work.unchanged, held: [] },
+  }
+}
+
+/** Closes the run's row, gives its leases back and reports. */
+export async function endRun(
+  control: Connection,
+  context: RunContext,
+  work: Work,
+  failure: SpillwayError | undefined,
+  more: { started: number; warnings: RunReport["warnings"] },
+): Promise<RunReport> {
+  const { totals, emit, runId, holder } = context
+  const status =
+    failure === undefined
+      ? totals.held.length > 0
+        ? "partial"
+        : "completed"
+      : failure.class === "cancelled"
+        ? "cancelled"
+        : "failed"
+  const error = failure === undefined ? undefined : { code: failure.code, message: failure.message, hint: failure.hint }
+  try {
+    const session = await control.session()
+    await finishRun(session, runId, holder, { status, totals: { ...totals, held: totals.held.length }, error })
+    await releaseLeases(session, holder)
+  } catch (unreachable) {
+    // The ledger then still says "running"; the next run finds the leases without a holder and continues.
+    if (failure === undefined) throw unreachable
+  }
+  const durationMs = context.ports.clock.monotonic() - more.started
+  const { counts, published, unchanged, nulls } = totals
+  emit({
+    type: "run.finished",
+    status,
+    counts,
+    published,
+    held: totals.held.length,
+    unchanged,
+    nulls,
+    durationMs,
+    error,
+  })
+  return {
+    pipeline: context.pipeline.name,
+    table: `${context.target.schema}.${context.target.name}`,
+    runId,
+    attempt: context.attempt,
+    status,
+    counts,
+    partitions: {
+      total: work.total,
+      chosen: work.planned.length,
+      reasons: work.reasons,
+      published,
+      held: totals.held.length,
+      unchanged,
+    },
+    held: totals.held,
+    deadLetters: totals.codes,
+    nulls,
+    steps: context.steps,
+    warnings: more.warnings,
+    durationMs,
+    error,
+  }
+}

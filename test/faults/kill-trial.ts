@@ -1,0 +1,190 @@
+// One kill, the ordinary run after it, and whether everything is as it would have been without.
+import { join } from "node:path"
+import { migrations } from "../../src/ledger/migrations/index.ts"
+import { runPipeline, type RunEvent, type RunReport } from "../../src/index.ts"
+import { database } from "../../src/postgres/session.ts"
+import { migrate } from "../../src/postgres/migrate.ts"
+import type { Orders } from "./kill-child.ts"
+import { expected, makeDatasets, writeDataset, type Datasets, type Expected, type Mode } from "./kill-data.ts"
+import { phaseAfter, type Combination, type Moment, type Phase, type Scenario } from "./kill-moments.ts"
+import { BATCH_RECORDS, killPipeline } from "./kill-pipelines.ts"
+import type { KillServer } from "./kill-server.ts"
+import { differences, inspect, type Inspection } from "./kill-state.ts"
+import { Victim } from "./kill-victim.ts"
+
+/** A run that nothing disturbed. */
+interface Reference {
+  readonly trail: readonly string[]
+  readonly taken: number
+  readonly before: Inspection | undefined
+  readonly after: Inspection
+}
+
+export interface Outcome {
+  readonly phase: Phase
+  /** The trail's last line before the kill. */
+  readonly last: string
+  /** Of the run after the kill: it went on with the killed one. */
+  readonly resumed: boolean
+  /** Records that both runs took from the source; undefined where that says nothing: the server was killed, or the work was begun anew on purpose. */
+  readonly takenAgain: number | undefined
+  /** Records that both runs say they staged, beyond those there are. */
+  readonly stagedAgain: number | undefined
+  readonly faults: readonly string[]
+}
+
+const EMPTY = "kill_empty"
+const nameOf = ({ mode, scenario }: Combination): string => `kill_${mode}_${scenario.replace(/\W/g, "_")}`
+/** The database a scenario starts from. */
+const startOf = ({ mode, scenario }: Combination): string =>
+  scenario === "first run" ? EMPTY : nameOf({ mode, scenario: "first run" })
+const folderOf = (scenario: Scenario): "base" | "changed" => (scenario === "changed file" ? "changed" : "base")
+
+export class Trials {
+  readonly #server: KillServer
+  readonly #data: Datasets
+  readonly #references = new Map<string, Reference>()
+  #next = new Victim()
+
+  private constructor(server: KillServer, data: Datasets) {
+    this.#server = server
+    this.#data = data
+  }
+
+  /** Writes the data, and runs every combination once without disturbing it; throws when one is not what the data demand. */
+  static async prepare(server: KillServer, seed: number, all: readonly Combination[]): Promise<Trials> {
+    const data = makeDatasets(seed)
+    const trials = new Trials(server, data)
+    for (const folder of ["base", "changed"] as const) await writeDataset(join(server.directory, folder), data[folder])
+    await server.query(`CREATE DATABASE ${EMPTY} TEMPLATE template0`)
+    const session = await database(server.urlOf(EMPTY)).connect()
+    await migrate(session, migrations)
+    await session.end()
+    for (const mode of new Set(all.map((combination) => combination.mode))) {
+      await trials.#refer({ mode, scenario: "first run" })
+      for (const combination of all)
+        if (combination.mode === mode && combination.scenario !== "first run") await trials.#refer(combination)
+    }
+    return trials
+  }
+
+  trailOf(combination: Combination): readonly string[] {
+    return this.#reference(combination).trail
+  }
+
+  dispose(): void {
+    this.#next.kill()
+  }
+
+  async #refer(combination: Combination): Promise<void> {
+    const { mode, scenario } = combination
+    const name = nameOf(combination)
+    await this.#server.query(`CREATE DATABASE ${name} TEMPLATE ${startOf(combination)}`)
+    const trail = await this.#victim().run({ ...this.#orders(combination, name), killAt: undefined, standStill: false })
+    if (trail.at(-1)?.startsWith("END completed") !== true)
+      throw new Error(`the undisturbed ${name} ended so: ${trail.at(-1)}`)
+    const after = await inspect(this.#server.urlOf(name), mode)
+    const before = scenario === "first run" ? undefined : this.#reference({ mode, scenario: "first run" }).after
+    const should = expected(mode, this.#data.base, scenario === "changed file" ? this.#data.changed : undefined)
+    const faults = [
+      ...differencesOf(after.found, should),
+      ...after.wrong,
+      ...this.#tupleFaults(scenario, before, after),
+    ]
+    if (faults.length > 0) throw new Error(`the undisturbed ${name} is wrong:\n  ${faults.join("\n  ")}`)
+    this.#references.set(name, { trail, taken: taken(trail), before, after })
+  }
+
+  #reference(combination: Combination): Reference {
+    const reference = this.#references.get(nameOf(combination))
+    if (reference === undefined) throw new Error(`${nameOf(combination)} was not prepared`)
+    return reference
+  }
+
+  /** A process that is ready; another one gets ready meanwhile. */
+  #victim(): Victim {
+    const victim = this.#next
+    this.#next = new Victim()
+    return victim
+  }
+
+  #orders({ mode, scenario }: Combination, name: string): Omit<Orders, "killAt" | "standStill"> {
+    const directory = join(this.#server.directory, folderOf(scenario))
+    return { mode, url: this.#server.urlOf(name), directory, full: scenario === "re-run" }
+  }
+
+  async run(moment: Moment): Promise<Outcome> {
+    const { mode } = moment
+    const name = await this.#server.copy(startOf(moment))
+    const orders = { ...this.#orders(moment, name), killAt: moment.killAt, standStill: moment.standStill }
+    const trail = await this.#victim().runToDeath(orders, (kill) => this.#strike(moment, kill))
+    if (moment.server !== "lives") await this.#server.restart()
+
+    const events: RunEvent[] = []
+    let takenNow = 0
+    const full = moment.scenario === "re-run" && moment.continueFull
+    const thrown: string[] = []
+    const report = await runPipeline(
+      killPipeline(mode, (_file, records) => (takenNow += records)),
+      { database: this.#server.urlOf(name), directory: orders.directory, full, on: (event) => events.push(event) },
+    ).catch((error: unknown) => void thrown.push(`the run after the kill threw ${String(error)}`))
+    const after = await inspect(this.#server.urlOf(name), mode)
+    const faults = [...thrown, ...(report === undefined ? [] : this.#faults(moment, report, after))]
+    await this.#server.drop(name)
+
+    const resumed = report !== undefined && report.attempt > 1
+    const counted = moment.server === "lives" && (resumed || moment.scenario !== "re-run")
+    const total = this.#reference(moment).taken
+    const takenAgain = counted ? taken(trail) + takenNow - total : undefined
+    const stagedAgain = counted ? staged(trail) + stagedBy(events) - total : undefined
+    if (stagedAgain !== undefined && stagedAgain > BATCH_RECORDS)
+      faults.push(`${stagedAgain} records were staged again`)
+    return { phase: phaseAfter(trail), last: trail.at(-1) ?? "", resumed, takenAgain, stagedAgain, faults }
+  }
+
+  async #strike(moment: Moment, kill: () => void): Promise<void> {
+    const until = performance.now() + (moment.standStill ? 0 : moment.delayMs)
+    while (performance.now() < until) await new Promise((resolve) => setImmediate(resolve))
+    if (moment.server === "killed before the client") await this.#server.kill()
+    kill()
+    if (moment.server === "killed after the client") await this.#server.kill()
+  }
+
+  #faults(moment: Moment, report: RunReport, after: Inspection): string[] {
+    const reference = this.#reference(moment)
+    const faults: string[] = []
+    if (report.status !== "completed")
+      faults.push(`the run after the kill ended ${report.status}: ${report.error?.message}`)
+    faults.push(...after.wrong, ...differences(after.state, reference.after.state))
+    // A re-run that is done twice, or given up, has counts of its own.
+    if (moment.scenario !== "re-run" || (after.runs === reference.after.runs && moment.continueFull))
+      faults.push(...differences(after.ofTheRun, reference.after.ofTheRun))
+    if (after.rows.there !== after.rows.accounted)
+      faults.push(`conservation: the table has ${after.rows.there} rows, the runs account for ${after.rows.accounted}`)
+    faults.push(...this.#tupleFaults(moment.scenario, reference.before, after))
+    return faults
+  }
+
+  /** A re-run writes no tuple at all, a changed file none of the other files' rows. */
+  #tupleFaults(scenario: Scenario, before: Inspection | undefined, after: Inspection): string[] {
+    if (before === undefined) return []
+    const sources = scenario === "re-run" ? [...before.tuples.keys()] : this.#data.untouched
+    return sources.flatMap((source) => {
+      const old = new Set(before.tuples.get(source))
+      const fresh = (after.tuples.get(source) ?? []).filter((tuple) => !old.has(tuple))
+      return fresh.length === 0 ? [] : [`${fresh.length} rows of ${source} were written anew`]
+    })
+  }
+}
+
+const differencesOf = (found: Expected, should: Expected): string[] => differences({ ...found }, { ...should })
+
+const sum = (numbers: readonly number[]): number => numbers.reduce((total, n) => total + n, 0)
+const numbersAfter = (trail: readonly string[], start: string): number[] =>
+  trail.filter((line) => line.startsWith(start)).map((line) => Number(line.slice(start.length)))
+const taken = (trail: readonly string[]): number => sum(numbersAfter(trail, "T "))
+const staged = (trail: readonly string[]): number => sum(numbersAfter(trail, "E batch.staged "))
+const stagedBy = (events: readonly RunEvent[]): number =>
+  sum(events.map((event) => (event.type === "batch.staged" ? event.read : 0)))
+
+export type { Mode }
