@@ -53,7 +53,10 @@ const RATED_FROM = 1_000
 
 function timing(report: RunReport): string {
   // The counts are those of all attempts, the duration is that of the last.
-  const rate = report.attempt === 1 && report.counts.read >= RATED_FROM ? perSecond(report.counts.read, report.durationMs) : undefined
+  const rate =
+    report.attempt === 1 && report.counts.read >= RATED_FROM
+      ? perSecond(report.counts.read, report.durationMs)
+      : undefined
   const attempt = report.attempt > 1 ? `, attempt ${report.attempt}` : ""
   return `${duration(report.durationMs)}${rate === undefined ? "" : `, ${figure(rate)} rows/s`}${attempt}`
 }

@@ -1,12 +1,13 @@
 import { SpillwayError } from "../core/errors.ts"
 import type { SourcePartition } from "../core/contracts.ts"
 import type { PartitionReason } from "../core/events.ts"
+import { canonicalJson } from "../core/json.ts"
 import type { Ports } from "../core/ports.ts"
 import { holdsAny, releaseLeases, type HeldLease } from "../ledger/leases.ts"
 import {
   knownPartitions,
-  markReturned,
   markVanished,
+  refreshStamps,
   takePartitionNumbers,
   type LedgerPartition,
 } from "../ledger/partitions.ts"
@@ -72,6 +73,13 @@ export async function chooseWork(session: Session, pipeline: Pipeline, options: 
       done.map((p) => p.key),
     )
 
+  const unchanged = listed.filter((partition) => reason(partition, known) === "unchanged")
+  await refreshStamps(
+    session,
+    pipeline.name,
+    unchanged.filter((p) => hasNews(p, known.get(p.key))),
+  )
+
   const alive = interrupted?.holder != null && (await holdsAny(session, interrupted.holder))
   const resumes = alive ? undefined : candidate
   const numbers = await numbersFor(session, todo, known, resumes)
@@ -110,6 +118,10 @@ function listSource(
   }
   return pipeline.source.list(context, known)
 }
+
+/** An unchanged partition whose stamp is to be kept: it was touched, or hashed too soon after a change, or came back. */
+const hasNews = (partition: SourcePartition, known: LedgerPartition | undefined): boolean =>
+  known !== undefined && (known.vanished || canonicalJson(known.stamp) !== canonicalJson(partition.stamp))
 
 async function interruptedRun(session: Session, pipeline: string): Promise<RunRow | undefined> {
   const latest = await latestRun(session, pipeline)
@@ -173,12 +185,6 @@ async function warningsFor(
       ),
     )
   const there = new Set(listed.map((partition) => partition.key))
-  const returned = [...known.values()].filter((partition) => partition.vanished && there.has(partition.key))
-  await markReturned(
-    session,
-    pipeline.name,
-    returned.map((partition) => partition.key),
-  )
   const gone = [...known.values()]
     .filter((partition) => !partition.vanished && !there.has(partition.key))
     .map((partition) => partition.key)

@@ -51,10 +51,9 @@ export function batchEncoder(context: EncodeContext, path: RecordPath): (batch: 
     const lineRecords: number[] = []
     const letters: StagedLetter[] = []
     const tally = zeroTally()
-    const origins = { batch, origin }
 
     const setAside = (i: number, faults: readonly [Fault, ...Fault[]]): void => {
-      letters.push(makeLetter(origins.origin, batch, i, faults))
+      letters.push(makeLetter(origin, batch, i, faults))
       tally.deadLettered++
       tally.codes[faults[0].code] = (tally.codes[faults[0].code] ?? 0) + 1
     }

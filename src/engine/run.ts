@@ -3,6 +3,7 @@ import type { RunEvent, RunEventBody } from "../core/events.ts"
 import { systemPorts, type Ports } from "../core/ports.ts"
 import { adoptProgress, clearProgress, stagedProgress, type StagedProgress } from "../ledger/progress.ts"
 import { dropStaging } from "../ledger/staging.ts"
+import { applicationName, applicationName } from "../ledger/leases.ts"
 import { recordRun } from "../observability/recorder.ts"
 import { database as databaseOf, type Database, type Session } from "../postgres/session.ts"
 import { createTarget, inspectTarget } from "../postgres/target.ts"
@@ -73,7 +74,9 @@ export async function runPipeline(pipeline: Pipeline, options: RunOptions): Prom
       ports,
       correlationId: options.correlationId,
     })
-    const recorder = recordRun(database, ports, {
+    // Under the holder's name, so that a run that takes over also ends a transaction its log was stopped in.
+    const named = { ...database, connect: () => database.connect({ applicationName: applicationName(holder) }) }
+    const recorder = recordRun(named, ports, {
       correlationId: options.correlationId,
       table: `${pipeline.sink.schema}.${pipeline.sink.name}`,
     })

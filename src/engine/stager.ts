@@ -2,6 +2,7 @@ import type { PartitionReader, SourceContext } from "../core/contracts.ts"
 import { asSpillwayError, SpillwayError } from "../core/errors.ts"
 import type { Batch, Fault, Position } from "../core/records.ts"
 import { stageLetters } from "../ledger/dead-letters.ts"
+import { lockPositions } from "../ledger/partitions.ts"
 import {
   advanceProgress,
   clearProgress,
@@ -79,6 +80,7 @@ export class Stager {
     const keys = group.members.map((member) => member.plan.partition.key)
     await this.#connection.retrying("emptying the staging table", (session) =>
       session.transaction(async () => {
+        await this.#fence(session, group)
         await session.query(`DROP TABLE IF EXISTS ${stagingTable(runNo, group.number)}`)
         await clearProgress(session, runId, keys)
       }),
@@ -99,6 +101,7 @@ export class Stager {
     await this.#connection.retrying("preparing the staging table", async (session) => {
       await session.query("SET synchronous_commit = off")
       await session.transaction(async () => {
+        await this.#fence(session, group)
         const { rows } = await session.query(`SELECT FROM pg_class WHERE oid = to_regclass($1)`, [staging])
         if (rows.length === 0) {
           if ([...resumed.values()].some((p) => p.groupNo === group.number)) throw new StagingLost("its table")
@@ -128,6 +131,14 @@ export class Stager {
       await this.#requireStaged(session, group, staging)
     })
     await ports.failpoints.hit("staging.created", { group: group.number })
+  }
+
+  /** Staging is begun, or begun anew, by the holder of the leases alone: whoever took over may have cleared it away. */
+  async #fence(session: Session, group: Group): Promise<void> {
+    const { pipeline } = this.context
+    const epochs = group.members.map(({ plan }) => ({ key: plan.partition.key, epoch: plan.epoch }))
+    const held = await lockPositions(session, pipeline.name, epochs)
+    if (held !== epochs.length) throw leaseLost(this.context, `${epochs.length - held} of ${epochs.length} partitions`)
   }
 
   async #forget(session: Session, staging: string, member: GroupMember): Promise<void> {

@@ -106,6 +106,21 @@ export async function movePositions(
   return rowCount
 }
 
+/** How many of these positions are still under the given epochs; nobody can take them over until the transaction ends. */
+export async function lockPositions(
+  session: Session,
+  pipeline: string,
+  epochs: readonly { readonly key: string; readonly epoch: number }[],
+): Promise<number> {
+  const { rowCount } = await session.query(
+    `SELECT FROM ops.source_positions p JOIN unnest($2::text[], $3::bigint[]) v(key, epoch)
+       ON p.partition_key = v.key AND p.epoch = v.epoch
+     WHERE p.pipeline_name = $1 ORDER BY p.partition_key FOR SHARE OF p`,
+    [pipeline, epochs.map((e) => e.key), epochs.map((e) => e.epoch)],
+  )
+  return rowCount
+}
+
 /** Whether the transaction that named itself `commitId` is there: asked when the answer to its COMMIT was lost. */
 export async function commitIsThere(
   session: Session,
@@ -151,6 +166,21 @@ export async function recordOutcomes(
   )
 }
 
+/** Keeps what the source now notes to recognise unchanged files cheaply. */
+export async function refreshStamps(
+  session: Session,
+  pipeline: string,
+  stamps: readonly { key: string; version: string; stamp: JsonValue }[],
+): Promise<void> {
+  if (stamps.length === 0) return
+  await session.query(
+    `UPDATE ops.source_files sf SET stamp = v.stamp, last_seen = now(), vanished_at = NULL
+     FROM jsonb_to_recordset($2) v(key text, version text, stamp jsonb)
+     WHERE sf.pipeline_name = $1 AND sf.path = v.key AND sf.content_hash = v.version`,
+    [pipeline, JSON.stringify(stamps)],
+  )
+}
+
 /** Notes which files are gone; gives those that were not noted before. */
 export async function markVanished(session: Session, pipeline: string, keys: readonly string[]): Promise<string[]> {
   if (keys.length === 0) return []
@@ -160,13 +190,4 @@ export async function markVanished(session: Session, pipeline: string, keys: rea
     [pipeline, keys],
   )
   return rows.map((row) => row.path).sort()
-}
-
-/** Notes that files which had vanished are there again. */
-export async function markReturned(session: Session, pipeline: string, keys: readonly string[]): Promise<void> {
-  if (keys.length === 0) return
-  await session.query(
-    `UPDATE ops.source_files SET vanished_at = NULL, last_seen = now() WHERE pipeline_name = $1 AND path = ANY($2::text[])`,
-    [pipeline, keys],
-  )
 }

@@ -1,6 +1,6 @@
 import { SpillwayError } from "../core/errors.ts"
 import type { Counts } from "../core/events.ts"
-import { quoteIdentifier } from "./quote.ts"
+import { quoteIdentifier, quoteLiteral } from "./quote.ts"
 import type { Session } from "./session.ts"
 import { addKey, allColumns, APPEND_KEY, createTarget, inspectTarget, qualifiedName, type Target } from "./target.ts"
 
@@ -40,7 +40,7 @@ interface Statements {
   readonly target: Target
 }
 
-function statements({ staging, target }: PublishRequest): Statements {
+function statements({ staging, target, sources }: PublishRequest): Statements {
   const names = allColumns(target)
   const q = quoteIdentifier
   // xml, json and geometric types have no equality: their text is compared instead.
@@ -51,7 +51,7 @@ function statements({ staging, target }: PublishRequest): Statements {
     table: qualifiedName(target),
     staging,
     columns: names.map(q).join(", "),
-    sameKey: target.key.map((name) => `t.${q(name)} = s.${q(name)}`).join(" AND "),
+    sameKey: [...target.key.map((name) => `t.${q(name)} = s.${q(name)}`), ...ownRows(target, sources)].join(" AND "),
     differs:
       data.length === 0
         ? "false"
@@ -63,6 +63,10 @@ function statements({ staging, target }: PublishRequest): Statements {
     target,
   }
 }
+
+/** Appended rows meet only rows of their own source: saying so spares the join the rest of the table. */
+const ownRows = (target: Target, sources: readonly string[]): string[] =>
+  target.mode === "append" ? [`t._source = ANY(ARRAY[${sources.map(quoteLiteral).join(", ")}]::text[])`] : []
 
 /**
  * Publishes a staged group inside the caller's transaction: finds the difference between staging and target by joins and
@@ -84,7 +88,8 @@ export async function publishStaging(session: Session, request: PublishRequest):
   await session.query(`LOCK TABLE ${qualifiedName(target)} IN SHARE ROW EXCLUSIVE MODE`)
   const counts = emptyCounts(request.sources)
   const sql = statements(request)
-  await removeRepeats(session, sql, counts)
+  // Source and position are a key by construction; only keys from the data can repeat.
+  if (target.mode === "upsert") await removeRepeats(session, sql, counts)
   const plan = await compare(session, sql, request, counts)
   const touches = await touched(session, sql, request, plan)
   if (request.replaced.length > 0) await removeGone(session, sql, request, counts)

@@ -2,6 +2,7 @@ import type { Column } from "../core/contracts.ts"
 import { parseDecimal } from "../core/decimal.ts"
 import type { Fault, RecordObject } from "../core/records.ts"
 import { joinPath, printable, shown, typeName } from "../core/shown.ts"
+import { usualForm } from "./timestamp-text.ts"
 
 /** Gives the field in COPY text format, or what PostgreSQL would not take. */
 type FieldEncoder = (value: unknown) => string | Unfit
@@ -252,7 +253,9 @@ function instantEncoder(zone: string | undefined): FieldEncoder {
   const suffix = zone === undefined ? undefined : ` ${zone}`
   return (value) => {
     if (typeof value === "string") {
-      if (ISO_LOCAL.test(value)) return suffix === undefined ? NO_ZONE : value + suffix
+      const usual = usualForm(value)
+      if (usual === "zoned") return value
+      if (usual === "local" || ISO_LOCAL.test(value)) return suffix === undefined ? NO_ZONE : value + suffix
       return ISO_ZONED.test(value) ? value : NOT_INSTANT
     }
     return value instanceof Date ? isoText(value) : NOT_INSTANT

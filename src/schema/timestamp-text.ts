@@ -15,7 +15,9 @@ const MAX_FRACTION = 6
 
 /** Reads `YYYY-MM-DD HH:MM[:SS[.ffffff]][zone]` by the calendar alone, without any time zone's rules. */
 export function parseTimestamp(text: string): TimestampText | TimestampFault {
-  if (isUsual(text)) return { local: text, zone: undefined }
+  const usual = usualForm(text)
+  if (usual === "local") return { local: text, zone: undefined }
+  if (usual === "zoned") return { local: text.slice(0, 19), zone: "Z" }
   const match = SHAPE.exec(text)
   if (match === null) return "timestamp"
   const [, year, month, day, hour, minute, second, fraction, zone] = match
@@ -30,9 +32,16 @@ export function parseTimestamp(text: string): TimestampText | TimestampFault {
   return { local: `${year}-${month}-${day}T${hour}:${minute}${seconds}`, zone: offset }
 }
 
-/** The way nearly all files write it, `YYYY-MM-DD HH:MM:SS`, seen in half the time that the pattern takes. */
+/**
+ * Tells the way nearly all files write it, `YYYY-MM-DD HH:MM:SS` (`local`) or the same with a `Z` (`zoned`), in half the time
+ * that the pattern takes; undefined for every other text, valid or not.
+ */
+export function usualForm(text: string): "local" | "zoned" | undefined {
+  if (text.length === 19) return isUsual(text) ? "local" : undefined
+  return text.length === 20 && text.charCodeAt(19) === LETTER_Z && isUsual(text) ? "zoned" : undefined
+}
+
 function isUsual(text: string): boolean {
-  if (text.length !== 19) return false
   const separator = text.charCodeAt(10)
   if (separator !== SPACE && separator !== LETTER_T) return false
   if (
@@ -52,6 +61,7 @@ const SPACE = 32
 const DASH = 45
 const COLON = 58
 const LETTER_T = 84
+const LETTER_Z = 90
 
 /** Two digits as a number; NaN, which is within no bounds, for anything else. */
 function pair(text: string, at: number): number {

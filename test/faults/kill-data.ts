@@ -171,7 +171,7 @@ export async function writeDataset(folder: string, { files }: Dataset): Promise<
 }
 
 export interface Expected {
-  /** Rows as JSON; with where they come from, unless several files carry the same. Sorted. */
+  /** Rows as JSON, with where they come from; sorted. */
   readonly rows: readonly string[]
   /** `file:line code raw` of every letter of files as they are now, sorted. */
   readonly letters: readonly string[]
@@ -201,16 +201,18 @@ export function expected(mode: Mode, base: Dataset, changed?: Dataset): Expected
     const known = before.get(file.name)
     if (known === undefined || !sameBytes(known, file)) load(file, known !== undefined)
   }
+  // Of two changed files with one key that are published together, the earlier leaves no trace: an equal row keeps its old line.
+  const told = mode === "append" || changed === undefined
   return {
-    rows: [...table.values()].map(({ values, file, line }) => rowText(values, file, line)).sort(),
+    rows: [...table.values()].map(({ values, file, line }) => rowText(values, file, told ? line : undefined)).sort(),
     letters: [...letters.values()].flatMap((found) => [...found]).sort(),
     superseded: superseded.sort(),
   }
 }
 
-/** A row as `expected` writes it; the same function serves what the table holds. */
-export const rowText = (values: readonly unknown[], file: string, line: number): string =>
-  JSON.stringify(String(values[0]).startsWith("same") ? values : [...values, file, line])
+/** A row as `expected` writes it; the same function serves what the table holds. Without its place where several files carry it. */
+export const rowText = (values: readonly unknown[], file: string, line: number | undefined): string =>
+  JSON.stringify(String(values[0]).startsWith("same") ? values : [...values, file, line ?? null])
 
 export const letterText = (file: string, line: number, code: string, raw: Buffer): string =>
   `${file}:${line} ${code} ${raw.toString("base64")}`

@@ -58,8 +58,8 @@ export interface Inspection {
   readonly found: Expected
 }
 
-/** Looks at a database by its URL. */
-export async function inspect(url: string, mode: Mode): Promise<Inspection> {
+/** Looks at a database by its URL; `withLines`: rows in `found` carry their line. */
+export async function inspect(url: string, mode: Mode, withLines = true): Promise<Inspection> {
   const client = new pg.Client({ connectionString: url })
   await client.connect()
   try {
@@ -89,7 +89,7 @@ export async function inspect(url: string, mode: Mode): Promise<Inspection> {
       runs,
       rows: { there, accounted },
       tuples: new Map(tuples.map((row) => [row.source, row.tuples])),
-      found: await asExpected(client, table),
+      found: await asExpected(client, table, withLines),
     }
   } finally {
     await client.end()
@@ -97,7 +97,7 @@ export async function inspect(url: string, mode: Mode): Promise<Inspection> {
 }
 
 /** Table and letters in the words of the data that was made. */
-async function asExpected(client: pg.Client, table: string): Promise<Expected> {
+async function asExpected(client: pg.Client, table: string, withLines: boolean): Promise<Expected> {
   const { rows } = await client.query<Record<string, string | number | null>>(
     `SELECT order_id, to_char(at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS') AS at, amount::text, quantity::int, host(ip) AS ip, note, _source, _position::int
      FROM ${table}`,
@@ -122,7 +122,7 @@ async function asExpected(client: pg.Client, table: string): Promise<Expected> {
         rowText(
           [row.order_id, row.at, row.amount, row.quantity, row.ip, row.note],
           String(row._source),
-          Number(row._position),
+          withLines ? Number(row._position) : undefined,
         ),
       )
       .sort(),

@@ -83,7 +83,7 @@ export class Trials {
     const trail = await this.#victim().run({ ...this.#orders(combination, name), killAt: undefined, standStill: false })
     if (trail.at(-1)?.startsWith("END completed") !== true)
       throw new Error(`the undisturbed ${name} ended so: ${trail.at(-1)}`)
-    const after = await inspect(this.#server.urlOf(name), mode)
+    const after = await inspect(this.#server.urlOf(name), mode, mode === "append" || scenario !== "changed file")
     const before = scenario === "first run" ? undefined : this.#reference({ mode, scenario: "first run" }).after
     const should = expected(mode, this.#data.base, scenario === "changed file" ? this.#data.changed : undefined)
     const faults = [

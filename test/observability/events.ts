@@ -4,7 +4,7 @@ export const START = Date.UTC(2026, 10, 21, 8, 0, 0)
 
 /** An event of the run `run_1` of `orders`, `afterMs` after its start. */
 export const event = (body: RunEventBody, afterMs = 0, attempt = 1): RunEvent =>
-  ({ time: START + afterMs, pipeline: "orders", runId: "run_1", attempt, ...body }) as RunEvent
+  ({ time: START + afterMs, pipeline: "orders", runId: "run_1", attempt, ...body })
 
 export const counts = (some: Partial<Counts>): Counts => ({ ...zeroCounts(), ...some })
 

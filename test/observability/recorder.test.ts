@@ -26,7 +26,9 @@ afterAll(async () => {
   await fresh.drop()
 })
 
-beforeEach(() => session.query("TRUNCATE ops.pipeline_logs, ops.pipeline_checkpoint, ops.metrics, ops.runs, ops.processed_partitions"))
+beforeEach(() =>
+  session.query("TRUNCATE ops.pipeline_logs, ops.pipeline_checkpoint, ops.metrics, ops.runs, ops.processed_partitions"),
+)
 
 const wholeRun = [
   started(),
@@ -66,7 +68,9 @@ describe("recordRun", () => {
       ["WARNING", 100, "run_1", "c1"],
     ])
     expect(lines[2]?.message).toContain("bad␀bytes")
-    const { rows } = await session.query("SELECT metric_value, dims FROM ops.metrics WHERE metric_name = 'dq.t.orders.null_ratio'")
+    const { rows } = await session.query(
+      "SELECT metric_value, dims FROM ops.metrics WHERE metric_name = 'dq.t.orders.null_ratio'",
+    )
     expect(rows).toEqual([{ metric_value: 1 / 3, dims: { table: "t.orders", column: "x" } }])
   })
 
@@ -90,7 +94,9 @@ describe("recordRun", () => {
     recorder.on(started())
     clock.advance(250)
     await written.promise
-    expect(await checkpoints()).toEqual([{ stage: "run", checkpoint_key: "", status: "in_progress", duration_ms: null }])
+    expect(await checkpoints()).toEqual([
+      { stage: "run", checkpoint_key: "", status: "in_progress", duration_ms: null },
+    ])
     await recorder.flush()
   })
 
@@ -98,25 +104,39 @@ describe("recordRun", () => {
     const first = recordRun(target, { clock: systemClock })
     for (const one of [started(), partitionStarted("a"), finished("cancelled", {}, { durationMs: 20 })]) first.on(one)
     await first.flush()
-    expect((await checkpoints()).map((row) => (row as { status: string }).status)).toEqual(["pending", "pending", "pending"])
+    expect((await checkpoints()).map((row) => (row as { status: string }).status)).toEqual([
+      "pending",
+      "pending",
+      "pending",
+    ])
     const second = recordRun(target, { clock: systemClock })
     const end = { ...finished("completed", { read: 1, inserted: 1 }, { durationMs: 40 }), attempt: 2 }
-    for (const one of [started(30, 2), partitionStarted("a", 30), published("a", { read: 1, inserted: 1 }, 40), end]) second.on(one)
+    for (const one of [started(30, 2), partitionStarted("a", 30), published("a", { read: 1, inserted: 1 }, 40), end])
+      second.on(one)
     await second.flush()
-    expect((await checkpoints()).map((row) => (row as { status: string }).status)).toEqual(["completed", "completed", "completed"])
-    const { rows } = await session.query("SELECT metric_value FROM ops.metrics WHERE metric_name = 'pipeline.extract.rows_read'")
+    expect((await checkpoints()).map((row) => (row as { status: string }).status)).toEqual([
+      "completed",
+      "completed",
+      "completed",
+    ])
+    const { rows } = await session.query(
+      "SELECT metric_value FROM ops.metrics WHERE metric_name = 'pipeline.extract.rows_read'",
+    )
     expect(rows).toEqual([{ metric_value: 1 }])
   })
 
   it("closes what a killed attempt left open, as the ledger says", async () => {
-    await session.query("INSERT INTO ops.runs (run_id, pipeline_name, status, definition_version) VALUES ('run_0', 'orders', 'cancelled', 'v'), ('run_1', 'orders', 'running', 'v')")
+    await session.query(
+      "INSERT INTO ops.runs (run_id, pipeline_name, status, definition_version) VALUES ('run_0', 'orders', 'cancelled', 'v'), ('run_1', 'orders', 'running', 'v')",
+    )
     await session.query(
       `INSERT INTO ops.processed_partitions (pipeline_name, partition_key, status, definition_version, run_id, processed_at)
        VALUES ('orders', 'done', 'completed', 'v', 'run_0', to_timestamp($1 / 1000.0))`,
       [START + 5_000],
     )
     const killed = recordRun(target, { clock: systemClock })
-    for (const one of [started(), partitionStarted("done"), partitionStarted("open")]) killed.on({ ...one, runId: "run_0" })
+    for (const one of [started(), partitionStarted("done"), partitionStarted("open")])
+      killed.on({ ...one, runId: "run_0" })
     await killed.flush()
     const next = recordRun(target, { clock: systemClock })
     for (const one of [started(), finished("completed", {})]) next.on(one)
@@ -185,7 +205,8 @@ describe("recordRun", () => {
     let away = true
     const flaky: Database = {
       url: target.url,
-      connect: (options) => (away ? Promise.reject(new SpillwayError("DB_UNAVAILABLE", "away")) : target.connect(options)),
+      connect: (options) =>
+        away ? Promise.reject(new SpillwayError("DB_UNAVAILABLE", "away")) : target.connect(options),
     }
     const clock = manualClock(START)
     const recorder = recordRun(flaky, { clock })
@@ -195,7 +216,12 @@ describe("recordRun", () => {
     away = false
     for (const one of wholeRun.slice(1)) recorder.on(one)
     expect(await recorder.flush()).toBe(0)
-    expect((await readLogs(session, { limit: 10 })).map((line) => line.level)).toEqual(["INFO", "INFO", "ERROR", "WARNING"])
+    expect((await readLogs(session, { limit: 10 })).map((line) => line.level)).toEqual([
+      "INFO",
+      "INFO",
+      "ERROR",
+      "WARNING",
+    ])
   })
 
   it("drops what the database does not take in time, counts it, and says so in the log", async () => {
@@ -213,7 +239,9 @@ describe("recordRun", () => {
     for (let i = 0; i < 12_000; i++) recorder.on(warning)
     release?.()
     const lost = await recorder.flush()
-    const { rows } = await session.query<{ n: number }>("SELECT count(*)::int AS n FROM ops.pipeline_logs WHERE message LIKE 'NETWORK%'")
+    const { rows } = await session.query<{ n: number }>(
+      "SELECT count(*)::int AS n FROM ops.pipeline_logs WHERE message LIKE 'NETWORK%'",
+    )
     expect(lost).toBeGreaterThan(0)
     expect((rows[0]?.n ?? 0) + lost).toBe(12_000)
     const last = (await readLogs(session, { limit: 1 }))[0]

@@ -24,7 +24,10 @@ interface ExportOptions {
 const STATUSES = ["pending", "replayed", "discarded", "poisoned", "superseded"]
 
 export function dlqCommand(program: Command, context: CommandContext): void {
-  const dlq = program.command("dlq").description("dead letters: records that were set aside, with the reason")
+  const dlq = program
+    .command("dlq")
+    .description("dead letters: records that were set aside, with the reason")
+    .addHelpText("after", "\nExamples:\n  spillway dlq export --pipeline orders --out letters.jsonl")
   dlq
     .command("export")
     .description("write dead letters as JSON lines")
