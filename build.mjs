@@ -1,12 +1,20 @@
 // Builds dist/ from src/. Runs on `npm ci` (as `prepare`) and before the package is packed.
-import { rmSync } from "node:fs"
 import { spawnSync } from "node:child_process"
+import { chmodSync, existsSync, rmSync, symlinkSync } from "node:fs"
 import { createRequire } from "node:module"
+import { fileURLToPath } from "node:url"
 
-rmSync(new URL("./dist", import.meta.url), { recursive: true, force: true })
+const here = fileURLToPath(new URL(".", import.meta.url))
+rmSync(`${here}dist`, { recursive: true, force: true })
 const tsc = createRequire(import.meta.url).resolve("typescript/bin/tsc")
-const { status } = spawnSync(process.execPath, [tsc, "-p", "tsconfig.build.json"], {
-  cwd: new URL(".", import.meta.url),
-  stdio: "inherit",
-})
-process.exit(status ?? 1)
+const { status } = spawnSync(process.execPath, [tsc, "-p", "tsconfig.build.json"], { cwd: here, stdio: "inherit" })
+if (status !== 0) process.exit(status ?? 1)
+
+// npm links the commands of dependencies, not of the checkout itself: without this `npx spillway` would install the
+// project once more into npm's cache and run that copy.
+const links = `${here}node_modules/.bin`
+if (existsSync(links) && process.platform !== "win32") {
+  chmodSync(`${here}bin/spillway.js`, 0o755)
+  rmSync(`${links}/spillway`, { force: true })
+  symlinkSync("../../bin/spillway.js", `${links}/spillway`)
+}

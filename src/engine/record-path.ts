@@ -1,6 +1,7 @@
 import { SpillwayError } from "../core/errors.ts"
 import { DecodeFault, type Batch, type Fault, type RecordObject } from "../core/records.ts"
 import type { RecordCheck } from "../core/contracts.ts"
+import { shown } from "../core/shown.ts"
 import type { Pipeline } from "./definition.ts"
 
 /** The record goes to the dead letters. */
@@ -125,9 +126,11 @@ export function recordPath(pipeline: Pipeline, where: string, warn: (error: Spil
 
   function transformed(valid: RecordObject): Outcome | Promise<Outcome> {
     if (transform === undefined) return checked(valid)
-    let result: ReturnType<typeof transform>
+    let records: readonly RecordObject[]
     try {
-      result = transform(valid)
+      const result = transform(valid)
+      if (result === undefined) return FILTERED
+      records = Array.isArray(result) ? result.map(asRecord) : [asRecord(result)]
     } catch (error) {
       return reject({
         code: "TRANSFORM",
@@ -136,8 +139,6 @@ export function recordPath(pipeline: Pipeline, where: string, warn: (error: Spil
         actualType: nameOf(error),
       })
     }
-    if (result === undefined) return FILTERED
-    const records = Array.isArray(result) ? (result as readonly RecordObject[]) : [result as RecordObject]
     const outcomes = records.map((record) => {
       if (output === schema) return checked(record)
       const validation = output.validate(record)
@@ -171,7 +172,7 @@ export function recordPath(pipeline: Pipeline, where: string, warn: (error: Spil
       if (record instanceof DecodeFault) return reject(record.fault)
       if (prepare !== undefined) {
         try {
-          record = prepare(record)
+          record = asRecord(prepare(record))
         } catch (error) {
           return reject({
             code: "TRANSFORM",
@@ -200,6 +201,16 @@ export function recordPath(pipeline: Pipeline, where: string, warn: (error: Spil
       return taken
     },
   }
+}
+
+/** What a step of the user's made, when it is a record; code without types may give anything. */
+function asRecord(made: unknown): RecordObject {
+  const late = made instanceof Promise
+  // Whatever it comes to, nobody waits for it.
+  if (late) made.catch(() => undefined)
+  if (late || typeof made !== "object" || made === null || Array.isArray(made))
+    throw new TypeError(`expected a record, got ${late ? "a promise" : shown(made)}`)
+  return made as RecordObject
 }
 
 const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error))

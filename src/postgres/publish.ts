@@ -40,33 +40,48 @@ interface Statements {
   readonly target: Target
 }
 
-function statements({ staging, target, sources }: PublishRequest): Statements {
+function statements({ staging, target, sources, replaced }: PublishRequest): Statements {
   const names = allColumns(target)
   const q = quoteIdentifier
+  const readAgain = `t._source = ANY(${textArray(replaced)})`
   // xml, json and geometric types have no equality: their text is compared instead.
   const comparable = (alias: string, column: { name: string; type: string }): string =>
     ["json", "xml", "point"].includes(column.type) ? `${alias}.${q(column.name)}::text` : `${alias}.${q(column.name)}`
   const data = target.columns.filter((column) => !target.key.includes(column.name))
+  const sameKeyOf = (alias: string): string =>
+    target.key.map((name) => `t.${q(name)} = ${alias}.${q(name)}`).join(" AND ")
   return {
     table: qualifiedName(target),
     staging,
     columns: names.map(q).join(", "),
-    sameKey: [...target.key.map((name) => `t.${q(name)} = s.${q(name)}`), ...ownRows(target, sources)].join(" AND "),
-    differs:
-      data.length === 0
-        ? "false"
-        : `(${data.map((column) => `${comparable("t", column)} IS DISTINCT FROM ${comparable("s", column)}`).join(" OR ")})`,
-    newer:
-      target.orderBy === undefined
-        ? "t._seq > s._seq"
-        : `coalesce(t.${q(target.orderBy)} > s.${q(target.orderBy)}, false)`,
+    sameKey: [sameKeyOf("s"), ...ownRows(target, sources)].join(" AND "),
+    differs: `(${[
+      ...data.map((column) => `${comparable("t", column)} IS DISTINCT FROM ${comparable("s", column)}`),
+      // Its file no longer has the row, another one does: from now on it is that one's.
+      target.mode === "upsert" && replaced.length > 0 && sources.length > 1
+        ? `(${readAgain} AND t._source <> s._source AND NOT EXISTS (SELECT FROM ${carriedTable(staging)} c WHERE c._source = t._source AND ${sameKeyOf("c")}))`
+        : "false",
+    ].join(" OR ")})`,
+    // What stands in the table from a source that is read again is no rival: staging holds what that source says now.
+    newer: replaced.length === 0 ? isNewer(target) : `(NOT ${readAgain} AND ${isNewer(target)})`,
     target,
   }
 }
 
+/** By the column that orders versions, a missing value being the oldest, and where that says nothing by the order of reading. */
+function isNewer({ orderBy }: Target): string {
+  if (orderBy === undefined) return "t._seq > s._seq"
+  const [there, staged] = [`t.${quoteIdentifier(orderBy)}`, `s.${quoteIdentifier(orderBy)}`]
+  return `coalesce(${there} > ${staged} OR (${there} IS NOT NULL AND ${staged} IS NULL) OR (${there} IS NOT DISTINCT FROM ${staged} AND t._seq > s._seq), false)`
+}
+
+const textArray = (texts: readonly string[]): string => `ARRAY[${texts.map(quoteLiteral).join(", ")}]::text[]`
+
+const carriedTable = (staging: string): string => `${staging}_carried`
+
 /** Appended rows meet only rows of their own source: saying so spares the join the rest of the table. */
 const ownRows = (target: Target, sources: readonly string[]): string[] =>
-  target.mode === "append" ? [`t._source = ANY(ARRAY[${sources.map(quoteLiteral).join(", ")}]::text[])`] : []
+  target.mode === "append" ? [`t._source = ANY(${textArray(sources)})`] : []
 
 /**
  * Publishes a staged group inside the caller's transaction: finds the difference between staging and target by joins and
@@ -89,13 +104,17 @@ export async function publishStaging(session: Session, request: PublishRequest):
   const counts = emptyCounts(request.sources)
   const sql = statements(request)
   // Source and position are a key by construction; only keys from the data can repeat.
-  if (target.mode === "upsert") await removeRepeats(session, sql, counts)
+  if (target.mode === "upsert") {
+    await noteCarried(session, request)
+    await removeRepeats(session, sql, counts)
+  }
   const plan = await compare(session, sql, request, counts)
   const touches = await touched(session, sql, request, plan)
   if (request.replaced.length > 0) await removeGone(session, sql, request, counts)
   if (plan.updates > 0) await update(session, sql, plan)
   if (plan.inserts > 0) await insert(session, sql, plan)
   await session.query(`DROP TABLE ${request.staging}`)
+  await session.query(`DROP TABLE IF EXISTS ${carriedTable(request.staging)}`)
   return { counts, touches, adopted: false }
 }
 
@@ -136,6 +155,17 @@ async function adoptStaging(
 }
 
 const sqlState = (error: unknown): unknown => (error as { context?: { sqlState?: unknown } }).context?.sqlState
+
+/** Notes which keys the sources that are read again share with others, before only one row of each is left. */
+async function noteCarried(session: Session, { staging, target, sources, replaced }: PublishRequest): Promise<void> {
+  if (replaced.length === 0 || sources.length < 2) return
+  const key = target.key.map(quoteIdentifier).join(", ")
+  await session.query(
+    `CREATE UNLOGGED TABLE ${carriedTable(staging)} AS
+     SELECT DISTINCT _source, ${key} FROM ${staging}
+     WHERE _source = ANY(${textArray(replaced)}) AND (${key}) IN (SELECT ${key} FROM ${staging} GROUP BY ${key} HAVING count(*) > 1)`,
+  )
+}
 
 /** Leaves one row per key in staging: the newest. Another of the same source is a duplicate, of an earlier source superseded. */
 async function removeRepeats(

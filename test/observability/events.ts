@@ -3,8 +3,13 @@ import { zeroCounts, type Counts, type RunEvent, type RunEventBody } from "../..
 export const START = Date.UTC(2026, 10, 21, 8, 0, 0)
 
 /** An event of the run `run_1` of `orders`, `afterMs` after its start. */
-export const event = (body: RunEventBody, afterMs = 0, attempt = 1): RunEvent =>
-  ({ time: START + afterMs, pipeline: "orders", runId: "run_1", attempt, ...body })
+export const event = (body: RunEventBody, afterMs = 0, attempt = 1): RunEvent => ({
+  time: START + afterMs,
+  pipeline: "orders",
+  runId: "run_1",
+  attempt,
+  ...body,
+})
 
 export const counts = (some: Partial<Counts>): Counts => ({ ...zeroCounts(), ...some })
 
