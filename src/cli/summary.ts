@@ -113,7 +113,7 @@ function heldLines(report: RunReport, { colors, partition }: SummaryOptions): st
   const lines = report.held
     .slice(0, HELD_SHOWN)
     .flatMap((held) => [
-      `  ${colors.yellow("▲ held")} ${held.partition}: ${held.code}: ${held.message}`,
+      `  ${colors.yellow("▲ held")} ${held.partition} (${figure(held.read)} read, ${figure(held.deadLettered)} dead-lettered): ${held.code}: ${held.message}`,
       ...(held.hint === undefined ? [] : [`    ${colors.cyan("hint")}: ${held.hint}`]),
     ])
   const more = report.held.length - HELD_SHOWN

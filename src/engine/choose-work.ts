@@ -141,6 +141,7 @@ function selected(listed: readonly SourcePartition[], keys: readonly string[] | 
           listed.length === 0
             ? "it has none at all"
             : `it has ${listed.length}, such as ${JSON.stringify(listed[0]?.key)}`,
+        context: { notFound: true },
       },
     )
   return listed.filter((partition) => keys.includes(partition.key))

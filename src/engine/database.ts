@@ -28,8 +28,8 @@ export async function openDatabase(options: OpenDatabaseOptions): Promise<Databa
   }
   const session = await opened.connect()
   try {
-    const { applied } = await migrate(session, migrations)
-    if (applied.length > 0) options.on?.(`created or migrated the ops schema (${applied.length} steps)`)
+    const { applied, already } = await migrate(session, migrations)
+    if (applied.length > 0) options.on?.(`${already.length === 0 ? "created" : "migrated"} the ops schema`)
   } finally {
     await session.end()
   }

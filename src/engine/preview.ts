@@ -46,6 +46,7 @@ export async function previewPipeline(pipeline: Pipeline, options: PreviewOption
         listed.length === 0
           ? "it has none at all"
           : `it has ${listed.length}, such as ${JSON.stringify(listed[0]?.key)}`,
+      context: { notFound: true },
     })
   const shown: PreviewRecord[] = []
   for (const partition of partitions) {

@@ -39,10 +39,11 @@ export class Publisher {
     const { context } = this
     const started = context.ports.clock.monotonic()
     const results = await timed(context, "gate", () => this.#judge(group))
+    const gateMs = context.ports.clock.monotonic() - started
     await context.ports.failpoints.hit("gate.judged", { group: group.number })
     const done = await timed(context, "publish", () => this.#commit(group, results))
     if (done === undefined) return
-    this.#tell(group, done, context.ports.clock.monotonic() - started)
+    this.#tell(group, { ...done, steps: { gate: gateMs, ...done.steps } }, context.ports.clock.monotonic() - started)
     await context.ports.failpoints.hit("publish.committed", { group: group.number })
   }
 
@@ -328,7 +329,8 @@ function nextTotals(before: RunningTotals, group: Group, counts: ReadonlyMap<str
       addCounts(totals.counts, counts.get(partition) ?? zeroCounts())
     } else {
       const { code, message, hint } = member.heldBy
-      totals.held.push({ partition, code, message, hint })
+      const { read, deadLettered } = member.tally
+      totals.held.push({ partition, code, message, hint, read, deadLettered })
     }
   }
   return totals

@@ -7,6 +7,17 @@ export interface ReportedError {
   readonly hint: string | undefined
 }
 
+/** A partition that was read and not published, and why. */
+export interface HeldPartition {
+  readonly partition: string
+  readonly code: ErrorCode
+  readonly message: string
+  readonly hint: string | undefined
+  /** Records read from it, and how many of them were set aside. */
+  readonly read: number
+  readonly deadLettered: number
+}
+
 /** What a run did. Everything in it is also in `ops`. */
 export interface RunReport {
   readonly pipeline: string
@@ -24,12 +35,8 @@ export interface RunReport {
     readonly held: number
     readonly unchanged: number
   }
-  readonly held: readonly {
-    readonly partition: string
-    readonly code: ErrorCode
-    readonly message: string
-    readonly hint: string | undefined
-  }[]
+  /** Read but not published; their records are not part of `counts`. */
+  readonly held: readonly HeldPartition[]
   /** Dead letters of this run, known ones included, by code. */
   readonly deadLetters: Readonly<Record<string, number>>
   /** Null values per property over the records read. */

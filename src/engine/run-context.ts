@@ -5,6 +5,7 @@ import { zeroTally, type Tally } from "../ledger/progress.ts"
 import type { Target } from "../postgres/target.ts"
 import type { Connection } from "./connection.ts"
 import type { Pipeline } from "./definition.ts"
+import type { HeldPartition } from "./report.ts"
 import type { PlannedPartition } from "./plan.ts"
 
 /** What the parts of one run share. */
@@ -34,7 +35,7 @@ export interface RunningTotals {
   codes: Record<string, number>
   published: number
   unchanged: number
-  held: { partition: string; code: SpillwayError["code"]; message: string; hint: string | undefined }[]
+  held: HeldPartition[]
 }
 
 /** A partition of the group being staged or published. */

@@ -108,7 +108,7 @@ export async function runPipeline(pipeline: Pipeline, options: RunOptions): Prom
         }),
       ),
     )
-    const connections = [control]
+    const connections: Connection[] = []
     let failure: SpillwayError | undefined
     try {
       await ports.failpoints.hit("run.started")
@@ -118,10 +118,12 @@ export async function runPipeline(pipeline: Pipeline, options: RunOptions): Prom
       failure = asSpillwayError(stop.signal.aborted ? stop.signal.reason : error)
     }
     await keeper()
-    const report = await endRun(control, context, work, failure, { started, warnings: stream.warnings })
-    await recorder.flush()
-    await Promise.all(connections.slice(1).map((connection) => connection.end()))
-    return report
+    try {
+      return await endRun(control, context, work, failure, { started, warnings: stream.warnings })
+    } finally {
+      await recorder.flush()
+      await Promise.all(connections.map((connection) => connection.end()))
+    }
   } finally {
     stop.dispose()
     await control.end()

@@ -60,12 +60,21 @@ describe("summary", () => {
         held: 1,
         unchanged: 302,
       },
-      held: [{ partition: "2010-12-05.csv.gz", code: "QUALITY_GATE", message: "pass rate 0", hint: "correct it" }],
+      held: [
+        {
+          partition: "2010-12-05.csv.gz",
+          code: "QUALITY_GATE",
+          message: "pass rate 0",
+          hint: "correct it",
+          read: 1776,
+          deadLettered: 1776,
+        },
+      ],
     })
     const text = summary(partial, plain)
     expect(text).toContain("▲ partial  retail")
     expect(text).toContain("305 files: 2 published, 1 held, 302 unchanged (1 changed, 1 held before)")
-    expect(text).toContain("▲ held 2010-12-05.csv.gz: QUALITY_GATE: pass rate 0\n    hint: correct it")
+    expect(text).toContain("▲ held 2010-12-05.csv.gz (1,776 read, 1,776 dead-lettered): QUALITY_GATE: pass rate 0\n    hint: correct it")
     expect(text).toContain("next: mend the held file and run again; what the code means: spillway explain QUALITY_GATE")
   })
 
@@ -75,6 +84,8 @@ describe("summary", () => {
       code: "DECODE" as const,
       message: "m",
       hint: undefined,
+      read: 1,
+      deadLettered: 1,
     }))
     const warnings = Array.from({ length: 12 }, (_, i) => ({ code: "SCHEMA_DRIFT" as const, message: `w${i}` }))
     const text = summary(report({ status: "partial", held, warnings }), plain)
