@@ -1,4 +1,4 @@
-import { setTimeout as delay } from "node:timers/promises"
+import { setImmediate as immediate, setTimeout as delay } from "node:timers/promises"
 
 /** Time as a port. Production code takes a `Clock`; nothing else in `src/` reads the time or waits. */
 export interface Clock {
@@ -8,6 +8,8 @@ export interface Clock {
   monotonic(): number
   /** Resolves after `ms` milliseconds; rejects with the signal's reason when aborted first. */
   sleep(ms: number, signal?: AbortSignal): Promise<void>
+  /** Lets everything go on that is ready to (input, output, timers), then resolves: what works for long calls it now and then. */
+  turn(): Promise<void>
   /** Calls `task` every `ms` milliseconds until the returned function is called. Never keeps the process alive. */
   every(ms: number, task: () => void): () => void
 }
@@ -23,6 +25,7 @@ export const systemClock: Clock = {
       throw error
     }
   },
+  turn: () => immediate(),
   every: (ms, task) => {
     const timer = setInterval(task, ms)
     timer.unref()

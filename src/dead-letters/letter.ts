@@ -1,4 +1,4 @@
-import { createHash } from "node:crypto"
+import { hash } from "node:crypto"
 import { canonicalJson } from "../core/json.ts"
 import { DecodeFault, type Batch, type Fault, type RecordObject } from "../core/records.ts"
 import type { StagedLetter } from "../ledger/dead-letters.ts"
@@ -12,7 +12,7 @@ export interface LetterOrigin {
   readonly unit: "file" | "url" | "topic" | "query"
 }
 
-const sha256 = (data: string | Uint8Array): string => createHash("sha256").update(data).digest("hex")
+const sha256 = (data: string | Uint8Array): string => hash("sha256", data)
 
 /**
  * Groups letters that have the same cause: `v1:` and 16 hex digits of SHA-256 over pipeline, step, code, rule, path with

@@ -3,7 +3,7 @@ import type { SourcePartition } from "../core/contracts.ts"
 import type { PartitionReason } from "../core/events.ts"
 import { canonicalJson } from "../core/json.ts"
 import type { Ports } from "../core/ports.ts"
-import { holdsAny, releaseLeases, type HeldLease } from "../ledger/leases.ts"
+import { isAtWork, releaseLeases, type HeldLease } from "../ledger/leases.ts"
 import {
   knownPartitions,
   markVanished,
@@ -28,8 +28,6 @@ export interface Work {
   readonly busy: readonly HeldLease[]
   /** The interrupted run that this one continues. */
   readonly resumes: RunRow | undefined
-  /** The interrupted run that this one replaces. */
-  readonly abandons: string | undefined
   readonly warnings: readonly SpillwayError[]
 }
 
@@ -80,7 +78,7 @@ export async function chooseWork(session: Session, pipeline: Pipeline, options: 
     unchanged.filter((p) => hasNews(p, known.get(p.key))),
   )
 
-  const alive = interrupted?.holder != null && (await holdsAny(session, interrupted.holder))
+  const alive = interrupted?.holder != null && (await isAtWork(session, interrupted.holder))
   const resumes = alive ? undefined : candidate
   const numbers = await numbersFor(session, todo, known, resumes)
   const planned = todo.map((partition): PlannedPartition => ({
@@ -99,7 +97,6 @@ export async function chooseWork(session: Session, pipeline: Pipeline, options: 
     reasons,
     busy,
     resumes,
-    abandons: alive || resumes !== undefined ? undefined : interrupted?.runId,
     warnings: await warningsFor(session, pipeline, listed, before),
   }
 }

@@ -25,11 +25,16 @@ export interface EncodedBatch {
   without(refused: ReadonlyMap<number, Fault>): EncodedBatch
 }
 
+/** The batch before is on its way into the database meanwhile: its next step is not kept waiting for longer than this takes. */
+const RECORDS_PER_TURN = 500
+
 export interface EncodeContext {
   readonly pipeline: Pipeline
   readonly origin: LetterOrigin
   readonly seq: number
   readonly runId: string
+  /** Lets input and output go on. */
+  readonly turn: () => Promise<void>
 }
 
 const escapeCopy = (text: string): string =>
@@ -101,6 +106,7 @@ export function batchEncoder(context: EncodeContext, path: RecordPath): (batch: 
     }
 
     for (let i = 0; i < batch.length; i++) {
+      if (i % RECORDS_PER_TURN === RECORDS_PER_TURN - 1) await context.turn()
       const outcome = path.process(batch, i)
       settle(i, outcome instanceof Promise ? await outcome : outcome)
     }

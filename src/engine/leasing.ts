@@ -2,6 +2,7 @@ import { hostname } from "node:os"
 import { SpillwayError, systemCode } from "../core/errors.ts"
 import type { Clock } from "../core/clock.ts"
 import { endConnections, heldLeases, renewLeases, takeLeases, type HeldLease } from "../ledger/leases.ts"
+import { ownsRun } from "../ledger/runs.ts"
 import type { Session } from "../postgres/session.ts"
 import type { Connection } from "./connection.ts"
 
@@ -49,19 +50,21 @@ export async function acquireLeases(
   request: AcquireRequest,
   signal: AbortSignal,
 ): Promise<Acquired> {
+  const epochs = new Map<string, number>()
   for (;;) {
-    const held = await heldLeases(session, request.pipeline, request.keys, request.holder)
+    const open = request.keys.filter((key) => !epochs.has(key))
+    const held = await heldLeases(session, request.pipeline, open, request.holder)
     const takeOver = new Set<string>()
     for (const lease of held) if (standing(lease) === "take-over") takeOver.add(lease.holder)
     for (const holder of takeOver) await endConnections(session, holder)
-    const epochs = await takeLeases(
-      session,
-      { ...request, runId: undefined, host: hostname(), processId: process.pid },
-      [...takeOver],
-    )
-    const others = held.filter((lease) => !epochs.has(lease.partition))
-    const onlyLost = others.length > 0 && others.every((lease) => standing(lease) === "lost")
-    if (epochs.size > 0 || !onlyLost) return { epochs, busy: others }
+    const asked = { ...request, keys: open, runId: undefined, host: hostname(), processId: process.pid }
+    for (const [key, epoch] of await takeLeases(session, asked, [...takeOver])) epochs.set(key, epoch)
+    // Asked again: others may have taken leases since, or given them back.
+    const missing = open.filter((key) => !epochs.has(key))
+    const busy = await heldLeases(session, request.pipeline, missing, request.holder)
+    if (busy.length < missing.length) continue
+    const onlyLost = busy.length > 0 && busy.every((lease) => standing(lease) === "lost")
+    if (epochs.size > 0 || !onlyLost) return { epochs, busy }
     await clock.sleep(WAIT_POLL_MS, signal)
   }
 }
@@ -89,12 +92,12 @@ export const waitForLeases = (clock: Clock, signal: AbortSignal): Promise<void> 
 
 /**
  * Renews a holder's leases three times in their lifetime, on a connection of its own so that a long publish cannot delay
- * it. Calls `onLost` when none is left: every commit is fenced anyway, this only stops the work early.
+ * it. Calls `onLost` when none is left and the run is another's: every commit is fenced anyway, this only stops the work early.
  */
 export function keepLeases(
   connection: Connection,
   clock: Clock,
-  lease: { holder: string; leaseMs: number },
+  lease: { holder: string; runId: string; leaseMs: number },
   onLost: () => void,
 ): () => Promise<void> {
   let renewing: Promise<void> | undefined
@@ -106,7 +109,9 @@ export function keepLeases(
   async function renew(): Promise<void> {
     try {
       const session = await connection.session()
-      if ((await renewLeases(session, lease.holder, lease.leaseMs)) === 0) onLost()
+      if ((await renewLeases(session, lease.holder, lease.leaseMs)) > 0) return
+      // A run that has published everything has none either.
+      if (!(await ownsRun(session, lease.runId, lease.holder))) onLost()
     } catch {
       // A database that is away cannot give the leases to anybody else either; the next tick tries again.
     }

@@ -2,7 +2,7 @@ import type { SpillwayError } from "../core/errors.ts"
 import { zeroCounts } from "../core/events.ts"
 import type { Ports } from "../core/ports.ts"
 import { nameRun, releaseLeases } from "../ledger/leases.ts"
-import { abandonRun, finishRun, insertRun, resumeRun } from "../ledger/runs.ts"
+import { abandonRuns, finishRun, insertRun, resumeRun } from "../ledger/runs.ts"
 import type { Session } from "../postgres/session.ts"
 import type { Work } from "./choose-work.ts"
 import type { Connection } from "./connection.ts"
@@ -22,6 +22,7 @@ export async function beginRun(
     const { runId, runNo, counts, nulls, published } = work.resumes
     const attempt = await resumeRun(session, runId, holder)
     await nameRun(session, holder, runId)
+    await abandonRuns(session, pipeline.name, runId)
     const totals = {
       counts: { ...zeroCounts(), ...counts },
       nulls: { ...nulls },
@@ -32,7 +33,6 @@ export async function beginRun(
     }
     return { runId, runNo, attempt, totals }
   }
-  if (work.abandons !== undefined) await abandonRun(session, work.abandons)
   const stamp = new Date(ports.clock.now()).toISOString().replace(/[-:]|\.\d+/g, "")
   const runId = `run_${stamp}_${ports.random.hex(4)}`
   const runNo = await insertRun(session, {
@@ -44,6 +44,7 @@ export async function beginRun(
     holder,
   })
   await nameRun(session, holder, runId)
+  await abandonRuns(session, pipeline.name, runId)
   return {
     runId,
     runNo,
@@ -70,10 +71,13 @@ export async function endRun(
         ? "cancelled"
         : "failed"
   const error = failure === undefined ? undefined : { code: failure.code, message: failure.message, hint: failure.hint }
-  try {
-    const session = await control.session()
+  const finish = async (session: Session): Promise<void> => {
     await finishRun(session, runId, holder, { status, totals: { ...totals, held: totals.held.length }, error })
     await releaseLeases(session, holder)
+  }
+  try {
+    if (failure === undefined) await control.retrying("finishing the run", finish)
+    else await finish(await control.session())
   } catch (unreachable) {
     // The ledger then still says "running"; the next run finds the leases without a holder and continues.
     if (failure === undefined) throw unreachable

@@ -1,9 +1,11 @@
-import { asSpillwayError, SpillwayError } from "../core/errors.ts"
+import type { SpillwayError } from "../core/errors.ts"
+import { asSpillwayError } from "../core/errors.ts"
 import type { RunEvent, RunEventBody } from "../core/events.ts"
 import { systemPorts, type Ports } from "../core/ports.ts"
 import { adoptProgress, clearProgress, stagedProgress, type StagedProgress } from "../ledger/progress.ts"
 import { dropStaging } from "../ledger/staging.ts"
 import { applicationName } from "../ledger/leases.ts"
+import { ownsRun } from "../ledger/runs.ts"
 import { recordRun } from "../observability/recorder.ts"
 import { database as databaseOf, type Database, type Session } from "../postgres/session.ts"
 import { createTarget, inspectTarget } from "../postgres/target.ts"
@@ -15,7 +17,7 @@ import { keepLeases, leaseHeld, waitForLeases } from "./leasing.ts"
 import { divide } from "./plan.ts"
 import { Publisher } from "./publisher.ts"
 import type { RunReport } from "./report.ts"
-import { newMember, StagingLost, type Group, type RunContext } from "./run-context.ts"
+import { leaseLost, newMember, StagingLost, type Group, type RunContext } from "./run-context.ts"
 import { beginRun, endRun } from "./run-row.ts"
 import { stopSignal } from "./stop-signal.ts"
 import { chooseWork, type Work } from "./choose-work.ts"
@@ -100,13 +102,8 @@ export async function runPipeline(pipeline: Pipeline, options: RunOptions): Prom
       definitionVersion: version,
       full: options.full ?? false,
     })
-    const keeper = keepLeases(control, ports.clock, { holder, leaseMs: pipeline.leaseMs }, () =>
-      stop.abort(
-        new SpillwayError("LEASE_LOST", "another run took over all partitions of this one; nothing more is written", {
-          where: `pipeline ${pipeline.name}, run ${run.runId}`,
-          hint: "this run stops; the other one carries on: spillway status",
-        }),
-      ),
+    const keeper = keepLeases(control, ports.clock, { holder, runId: run.runId, leaseMs: pipeline.leaseMs }, () =>
+      stop.abort(leaseLost(context, "all partitions")),
     )
     const connections: Connection[] = []
     let failure: SpillwayError | undefined
@@ -116,6 +113,9 @@ export async function runPipeline(pipeline: Pipeline, options: RunOptions): Prom
       await ports.failpoints.hit("run.before-finish")
     } catch (error) {
       failure = asSpillwayError(stop.signal.aborted ? stop.signal.reason : error)
+      // Whoever took over has also cleared away what this run had staged: that is not what went wrong.
+      if (failure.class !== "cancelled" && (await isTakenOver(control, context)))
+        failure = leaseLost(context, "this run")
     }
     await keeper()
     try {
@@ -127,6 +127,15 @@ export async function runPipeline(pipeline: Pipeline, options: RunOptions): Prom
   } finally {
     stop.dispose()
     await control.end()
+  }
+}
+
+/** Whether another run has resumed or replaced this one; false when the database cannot be asked. */
+async function isTakenOver(control: Connection, { runId, holder }: RunContext): Promise<boolean> {
+  try {
+    return !(await ownsRun(await control.session(), runId, holder))
+  } catch {
+    return false
   }
 }
 

@@ -196,7 +196,8 @@ export class Stager {
       emit({ type: "warning", code: warning.code, partition: key, message: warning.message, hint: warning.hint }),
     )
     const origin = { pipeline: pipeline.name, partition: key, unit: pipeline.source.unit }
-    const encode = batchEncoder({ pipeline, origin, seq: member.plan.seq, runId }, path)
+    const turn = (): Promise<void> => context.ports.clock.turn()
+    const encode = batchEncoder({ pipeline, origin, seq: member.plan.seq, runId, turn }, path)
     const reader = pipeline.source.read(member.plan.partition, from, this.#source)
     let metColumns = false
     const meetColumns = (r: PartitionReader): void => {
@@ -344,16 +345,24 @@ const RUN_LEVEL = new Set([
 const isRefusal = (error: unknown): error is SpillwayError =>
   error instanceof SpillwayError && error.code === "DB_CONSTRAINT"
 
-/** The records whose rows the database refuses, each found by the line that COPY names. Leaves nothing in staging. */
+/** Lines that are copied at once after one was refused; more as long as all goes well. */
+const SMALLEST_PROBE = 16
+
+/**
+ * The records whose rows the database refuses, each found by the line that COPY names. Leaves nothing in staging. What is
+ * copied again after each refusal grows with the distance between them, so that many of them do not cost their square.
+ */
 async function findRefused(session: Session, sql: string, batch: EncodedBatch): Promise<Map<number, Fault>> {
   const refused = new Map<number, Fault>()
   const lines = splitLines(batch.lines)
+  await session.query("SAVEPOINT refusal")
   let from = 0
+  let probe = lines.length
   while (from < lines.length) {
-    await session.query("SAVEPOINT refusal")
     try {
-      await session.copyIn(sql, Buffer.concat(lines.slice(from)))
-      from = lines.length
+      await session.copyIn(sql, Buffer.concat(lines.slice(from, from + probe)))
+      from += probe
+      probe *= 2
     } catch (error) {
       if (!isRefusal(error)) throw error
       const line = refusedCopyLine(error)
@@ -362,18 +371,23 @@ async function findRefused(session: Session, sql: string, batch: EncodedBatch): 
       const at = from + line - 1
       const record = batch.lineRecords[at]
       if (record === undefined) throw error
-      const column = /, column (.+?)(?::|$)/.exec(error.where ?? "")?.[1]
-      refused.set(record, {
-        code: "DB_CONSTRAINT",
-        step: "load",
-        rule: String(error.context.sqlState ?? "refused"),
-        message: `the database refuses it: ${error.message}`,
-        ...(column === undefined ? {} : { path: column }),
-      })
+      refused.set(record, refusal(error))
       from = at + 1
-    } finally {
+      probe = Math.max(SMALLEST_PROBE, 2 * line)
       await session.query("ROLLBACK TO SAVEPOINT refusal")
     }
   }
+  await session.query("ROLLBACK TO SAVEPOINT refusal")
   return refused
+}
+
+function refusal(error: SpillwayError): Fault {
+  const column = error.context.column ?? /, column (.+?)(?::|$)/.exec(error.where ?? "")?.[1]
+  return {
+    code: "DB_CONSTRAINT",
+    step: "load",
+    rule: String(error.context.constraint ?? error.context.sqlState ?? "refused"),
+    message: `the database refuses it: ${error.message}`,
+    ...(typeof column === "string" ? { path: column } : {}),
+  }
 }

@@ -138,8 +138,11 @@ export async function releaseLeases(session: Session, holder: string, keys?: rea
   )
 }
 
-/** Whether that holder still has any lease. */
-export async function holdsAny(session: Session, holder: string): Promise<boolean> {
-  const { rows } = await session.query(`SELECT FROM ops.leases WHERE holder = $1 LIMIT 1`, [holder])
+/** Whether that holder still has a lease or a connection: its run goes on, be it only to its end. */
+export async function isAtWork(session: Session, holder: string): Promise<boolean> {
+  const { rows } = await session.query(
+    `SELECT FROM ops.leases WHERE holder = $1 UNION ALL SELECT FROM pg_stat_activity WHERE application_name = $2 LIMIT 1`,
+    [holder, applicationName(holder)],
+  )
   return rows.length > 0
 }

@@ -105,7 +105,7 @@ export async function startProgress(
   )
 }
 
-/** Puts the progress of a resumed run under the new epochs; older holders can move it no further. */
+/** Puts the progress of a resumed run under the new epochs, never under older ones; older holders can move it no further. */
 export async function adoptProgress(
   session: Session,
   runId: string,
@@ -113,7 +113,7 @@ export async function adoptProgress(
 ): Promise<void> {
   await session.query(
     `UPDATE ops_staging.progress p SET epoch = v.epoch
-     FROM unnest($2::text[], $3::bigint[]) v(key, epoch) WHERE p.run_id = $1 AND p.partition_key = v.key`,
+     FROM unnest($2::text[], $3::bigint[]) v(key, epoch) WHERE p.run_id = $1 AND p.partition_key = v.key AND p.epoch < v.epoch`,
     [runId, [...epochs.keys()], [...epochs.values()]],
   )
 }

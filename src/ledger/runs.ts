@@ -79,13 +79,15 @@ export async function resumeRun(session: Session, runId: string, holder: string)
   return Number(rows[0]?.attempt)
 }
 
-/** Closes a run that another one replaces (its definition changed, or it was of another kind). */
-export async function abandonRun(session: Session, runId: string): Promise<void> {
+/** Closes the runs of a pipeline that nobody works on any more, except `keep`: it takes up what they left undone. */
+export async function abandonRuns(session: Session, pipeline: string, keep: string): Promise<void> {
   await session.query(
-    `UPDATE ops.runs SET status = 'cancelled', finished_at = now(), holder = NULL,
+    `UPDATE ops.runs r SET status = 'cancelled', finished_at = now(), holder = NULL,
             error_code = 'CANCELLED', error_message = 'interrupted, and replaced by a later run'
-     WHERE run_id = $1 AND status = 'running'`,
-    [runId],
+     WHERE pipeline_name = $1 AND status = 'running' AND run_id <> $2
+       AND NOT EXISTS (SELECT FROM ops.leases l WHERE l.holder = r.holder)
+       AND NOT EXISTS (SELECT FROM pg_stat_activity a WHERE a.application_name = 'spillway/' || r.holder)`,
+    [pipeline, keep],
   )
 }
 
@@ -117,6 +119,12 @@ export async function updateRunTotals(
     ],
   )
   return rowCount === 1
+}
+
+/** Whether `holder` still owns the run: nobody has resumed or replaced it. */
+export async function ownsRun(session: Session, runId: string, holder: string): Promise<boolean> {
+  const { rows } = await session.query(`SELECT FROM ops.runs WHERE run_id = $1 AND holder = $2`, [runId, holder])
+  return rows.length === 1
 }
 
 /** Ends a run; only while `holder` owns it. */

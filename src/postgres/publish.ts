@@ -2,7 +2,16 @@ import { SpillwayError } from "../core/errors.ts"
 import type { Counts } from "../core/events.ts"
 import { quoteIdentifier, quoteLiteral } from "./quote.ts"
 import type { Session } from "./session.ts"
-import { addKey, allColumns, APPEND_KEY, createTarget, inspectTarget, qualifiedName, type Target } from "./target.ts"
+import {
+  addKey,
+  allColumns,
+  APPEND_KEY,
+  createSchema,
+  createTarget,
+  inspectTarget,
+  qualifiedName,
+  type Target,
+} from "./target.ts"
 
 /** Rows of one source as the publish sees them. */
 export type SourceCounts = Pick<Counts, "inserted" | "updated" | "unchanged" | "duplicate" | "superseded" | "deleted">
@@ -35,6 +44,7 @@ interface Statements {
   readonly staging: string
   readonly columns: string
   readonly sameKey: string
+  readonly dataDiffers: string
   readonly differs: string
   readonly newer: string
   readonly target: Target
@@ -50,18 +60,21 @@ function statements({ staging, target, sources, replaced }: PublishRequest): Sta
   const data = target.columns.filter((column) => !target.key.includes(column.name))
   const sameKeyOf = (alias: string): string =>
     target.key.map((name) => `t.${q(name)} = ${alias}.${q(name)}`).join(" AND ")
+  const dataDiffers =
+    data.length === 0
+      ? "false"
+      : `(${data.map((column) => `${comparable("t", column)} IS DISTINCT FROM ${comparable("s", column)}`).join(" OR ")})`
   return {
     table: qualifiedName(target),
     staging,
     columns: names.map(q).join(", "),
     sameKey: [sameKeyOf("s"), ...ownRows(target, sources)].join(" AND "),
-    differs: `(${[
-      ...data.map((column) => `${comparable("t", column)} IS DISTINCT FROM ${comparable("s", column)}`),
-      // Its file no longer has the row, another one does: from now on it is that one's.
+    dataDiffers,
+    // A row whose own source no longer says so, while another one does, is that one's from now on.
+    differs:
       target.mode === "upsert" && replaced.length > 0 && sources.length > 1
-        ? `(${readAgain} AND t._source <> s._source AND NOT EXISTS (SELECT FROM ${carriedTable(staging)} c WHERE c._source = t._source AND ${sameKeyOf("c")}))`
-        : "false",
-    ].join(" OR ")})`,
+        ? `(${dataDiffers} OR (${readAgain} AND t._source <> s._source AND NOT EXISTS (SELECT FROM ${confirmedTable(staging)} c WHERE ${sameKeyOf("c")})))`
+        : dataDiffers,
     // What stands in the table from a source that is read again is no rival: staging holds what that source says now.
     newer: replaced.length === 0 ? isNewer(target) : `(NOT ${readAgain} AND ${isNewer(target)})`,
     target,
@@ -77,7 +90,14 @@ function isNewer({ orderBy }: Target): string {
 
 const textArray = (texts: readonly string[]): string => `ARRAY[${texts.map(quoteLiteral).join(", ")}]::text[]`
 
-const carriedTable = (staging: string): string => `${staging}_carried`
+const confirmedTable = (staging: string): string => `${staging}_confirmed`
+
+const keyList = ({ key }: Target): string => key.map(quoteIdentifier).join(", ")
+
+const newestFirst = ({ orderBy }: Target): string =>
+  [...(orderBy === undefined ? [] : [`${quoteIdentifier(orderBy)} DESC NULLS LAST`]), "_seq DESC", "ctid DESC"].join(
+    ", ",
+  )
 
 /** Appended rows meet only rows of their own source: saying so spares the join the rest of the table. */
 const ownRows = (target: Target, sources: readonly string[]): string[] =>
@@ -105,7 +125,7 @@ export async function publishStaging(session: Session, request: PublishRequest):
   const sql = statements(request)
   // Source and position are a key by construction; only keys from the data can repeat.
   if (target.mode === "upsert") {
-    await noteCarried(session, request)
+    await noteConfirmed(session, sql, request)
     await removeRepeats(session, sql, counts)
   }
   const plan = await compare(session, sql, request, counts)
@@ -114,7 +134,7 @@ export async function publishStaging(session: Session, request: PublishRequest):
   if (plan.updates > 0) await update(session, sql, plan)
   if (plan.inserts > 0) await insert(session, sql, plan)
   await session.query(`DROP TABLE ${request.staging}`)
-  await session.query(`DROP TABLE IF EXISTS ${carriedTable(request.staging)}`)
+  await session.query(`DROP TABLE IF EXISTS ${confirmedTable(request.staging)}`)
   return { counts, touches, adopted: false }
 }
 
@@ -139,7 +159,7 @@ async function adoptStaging(
   const touches = await slices(session, target, (expression) => `SELECT ${expression} AS value FROM ${staging} s`)
   await session.query(`SAVEPOINT adopt`)
   try {
-    await session.query(`CREATE SCHEMA IF NOT EXISTS ${quoteIdentifier(target.schema)}`)
+    await createSchema(session, target)
     const bare = staging.slice(staging.indexOf(".") + 1)
     await session.query(`ALTER TABLE ${staging} SET SCHEMA ${quoteIdentifier(target.schema)}`)
     await session.query(
@@ -156,14 +176,21 @@ async function adoptStaging(
 
 const sqlState = (error: unknown): unknown => (error as { context?: { sqlState?: unknown } }).context?.sqlState
 
-/** Notes which keys the sources that are read again share with others, before only one row of each is left. */
-async function noteCarried(session: Session, { staging, target, sources, replaced }: PublishRequest): Promise<void> {
+/**
+ * Notes which rows of the table are what their own source, read again, says now, before of each key only one row is left in
+ * staging: an equal one of another source does not take them over.
+ */
+async function noteConfirmed(session: Session, sql: Statements, request: PublishRequest): Promise<void> {
+  const { staging, replaced, sources } = request
   if (replaced.length === 0 || sources.length < 2) return
-  const key = target.key.map(quoteIdentifier).join(", ")
+  const key = keyList(sql.target)
   await session.query(
-    `CREATE UNLOGGED TABLE ${carriedTable(staging)} AS
-     SELECT DISTINCT _source, ${key} FROM ${staging}
-     WHERE _source = ANY(${textArray(replaced)}) AND (${key}) IN (SELECT ${key} FROM ${staging} GROUP BY ${key} HAVING count(*) > 1)`,
+    `CREATE UNLOGGED TABLE ${confirmedTable(staging)} AS
+     SELECT ${sql.target.key.map((name) => `t.${quoteIdentifier(name)}`).join(", ")} FROM ${sql.table} t JOIN (
+       SELECT DISTINCT ON (${key}, _source) * FROM ${staging}
+       WHERE _source = ANY(${textArray(replaced)}) AND (${key}) IN (SELECT ${key} FROM ${staging} GROUP BY ${key} HAVING count(*) > 1)
+       ORDER BY ${key}, _source, ${newestFirst(sql.target)}
+     ) s ON ${sql.sameKey} AND s._source = t._source WHERE NOT ${sql.dataDiffers}`,
   )
 }
 
@@ -173,12 +200,8 @@ async function removeRepeats(
   { staging, target }: Statements,
   counts: Map<string, SourceCounts>,
 ): Promise<void> {
-  const key = target.key.map(quoteIdentifier).join(", ")
-  const order = [
-    ...(target.orderBy === undefined ? [] : [`${quoteIdentifier(target.orderBy)} DESC NULLS LAST`]),
-    "_seq DESC",
-    "ctid DESC",
-  ].join(", ")
+  const key = keyList(target)
+  const order = newestFirst(target)
   const { rows } = await session.query<{ source: string; duplicate: string; superseded: string }>(
     `WITH ranked AS (
        SELECT ctid AS id, row_number() OVER (PARTITION BY ${key} ORDER BY ${order}) AS place,

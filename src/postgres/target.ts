@@ -126,9 +126,15 @@ export async function inspectTarget(session: Session, target: Target): Promise<b
   return true
 }
 
+/** Creates the target's schema unless it is there: who may write into one may not always create one. */
+export async function createSchema(session: Session, target: Target): Promise<void> {
+  const { rows } = await session.query(`SELECT FROM pg_namespace WHERE nspname = $1`, [target.schema])
+  if (rows.length === 0) await session.query(`CREATE SCHEMA IF NOT EXISTS ${quoteIdentifier(target.schema)}`)
+}
+
 /** Creates the target, empty and with its key. */
 export async function createTarget(session: Session, target: Target): Promise<void> {
-  await session.query(`CREATE SCHEMA IF NOT EXISTS ${quoteIdentifier(target.schema)}`)
+  await createSchema(session, target)
   await session.query(`CREATE TABLE ${qualifiedName(target)} (${definitions(target).join(", ")})`)
   await session.query(addKey(target))
 }

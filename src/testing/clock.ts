@@ -39,6 +39,7 @@ export function manualClock(start = Date.UTC(2026, 0, 1)): ManualClock {
         sleepers.push(sleeper)
       })
     },
+    turn: () => Promise.resolve(),
     every(ms, task) {
       const entry = { every: ms, next: elapsed + ms, task }
       repeated.push(entry)

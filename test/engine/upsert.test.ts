@@ -27,12 +27,14 @@ interface Row {
 
 type Tallies = Record<"read" | "inserted" | "updated" | "unchanged" | "duplicate" | "superseded" | "deleted", number>
 
+const same = (a: Row, b: Row | undefined): boolean => b !== undefined && a.v === b.v && a.at === b.at
+
 /**
  * What the table should hold, written as the rules are told: a file that is read again stands back with its old rows; of
  * one key the newest in a file counts (others: duplicate), of several files published together the newest (others:
  * superseded), and what is in the table from a file that was not read again wins when it is newer (superseded). "Newer" is
  * by `at` where the pipeline orders by it (a missing one is oldest), then by the order of reading. A key that no file read
- * again still carries goes with its file.
+ * again still carries goes with its file; a row that its file no longer has as it stands, but another one has, is that one's.
  */
 class Oracle {
   readonly table = new Map<number, Row>()
@@ -61,6 +63,7 @@ class Oracle {
     return todo
   }
 
+  /** Whether row a is newer than b. */
   #newer(a: Row, b: Row): boolean {
     if (this.#orderBy && a.at !== b.at) return (a.at ?? -Infinity) > (b.at ?? -Infinity)
     return a.seq !== b.seq ? a.seq > b.seq : a.position > b.position
@@ -69,7 +72,7 @@ class Oracle {
   #publish(group: readonly string[], content: Content, published: ReadonlySet<string>): void {
     const again = new Set(group.filter((file) => published.has(file)))
     const winners = new Map<number, Row>()
-    const carried = new Set<string>()
+    const own = new Map<string, Map<number, Row>>()
     const of = (file: string): Tallies => {
       const found = this.counts.get(file)
       if (found === undefined) throw new Error(file)
@@ -78,16 +81,16 @@ class Oracle {
     for (const file of group) {
       const tally: Tallies = { read: 0, inserted: 0, updated: 0, unchanged: 0, duplicate: 0, superseded: 0, deleted: 0 }
       this.counts.set(file, tally)
-      const own = new Map<number, Row>()
+      const ofFile = new Map<number, Row>()
+      own.set(file, ofFile)
       for (const [i, { k, v, at }] of (content[file] ?? []).entries()) {
         tally.read++
         const row = { v, at, source: file, seq: this.#versions.get(file)?.number ?? 0, position: i + 1 }
-        const other = own.get(k)
+        const other = ofFile.get(k)
         if (other !== undefined) tally.duplicate++
-        if (other === undefined || this.#newer(row, other)) own.set(k, row)
+        if (other === undefined || this.#newer(row, other)) ofFile.set(k, row)
       }
-      for (const [k, row] of own) {
-        carried.add(`${file} ${k}`)
+      for (const [k, row] of ofFile) {
         const other = winners.get(k)
         if (other === undefined) winners.set(k, row)
         else if (this.#newer(row, other)) {
@@ -108,11 +111,7 @@ class Oracle {
         tally.inserted++
         this.table.set(k, row)
       } else if (!again.has(there.source) && this.#newer(there, row)) tally.superseded++
-      else if (
-        there.v !== row.v ||
-        there.at !== row.at ||
-        (again.has(there.source) && !carried.has(`${there.source} ${k}`))
-      ) {
+      else if (!same(there, row) || (again.has(there.source) && !same(there, own.get(there.source)?.get(k)))) {
         tally.updated++
         this.table.set(k, row)
       } else tally.unchanged++
