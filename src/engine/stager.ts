@@ -179,7 +179,7 @@ export class Stager {
       if (thrown instanceof StagingLost) throw thrown
       const error = asSpillwayError(thrown, "UNKNOWN", { where: key })
       // What stops the whole run stops it here; everything else is about this partition alone.
-      if (context.signal.aborted || RUN_LEVEL.has(error.code)) throw error
+      if (context.signal.aborted || isRunLevel(error)) throw error
       await this.#abandon(group, member, error)
     } finally {
       member.stagingMs += context.ports.clock.monotonic() - started
@@ -342,6 +342,10 @@ const RUN_LEVEL = new Set([
   "CONFIG",
 ])
 
+/** A database server without room is everybody's; a file that cannot be read is its partition's. */
+const isRunLevel = (error: SpillwayError): boolean =>
+  RUN_LEVEL.has(error.code) || (error.code === "RESOURCE" && error.context["sqlState"] !== undefined)
+
 const isRefusal = (error: unknown): error is SpillwayError =>
   error instanceof SpillwayError && error.code === "DB_CONSTRAINT"
 
@@ -382,11 +386,13 @@ async function findRefused(session: Session, sql: string, batch: EncodedBatch): 
 }
 
 function refusal(error: SpillwayError): Fault {
+  const { constraint, sqlState } = error.context
   const column = error.context.column ?? /, column (.+?)(?::|$)/.exec(error.where ?? "")?.[1]
+  const rule = [constraint, sqlState].find((name) => typeof name === "string")
   return {
     code: "DB_CONSTRAINT",
     step: "load",
-    rule: String(error.context.constraint ?? error.context.sqlState ?? "refused"),
+    rule: rule ?? "refused",
     message: `the database refuses it: ${error.message}`,
     ...(typeof column === "string" ? { path: column } : {}),
   }

@@ -10,6 +10,7 @@ import { readRecordShape, refusesObjects, type RecordShape } from "./shape.ts"
 import { isStandardSchema, type StandardProps, type StandardResult, type StandardSchema } from "./standard.ts"
 import { issueFaults } from "./standard-faults.ts"
 import { refuseCoercion, zodOptions } from "./zod.ts"
+import { zodAcceptor } from "./zod-accept.ts"
 
 /** A schema of any library that implements Standard Schema (zod, valibot, arktype …), or a JSON Schema as a plain object. */
 export type AnySchema = StandardSchema | JsonSchema
@@ -47,7 +48,10 @@ function fromStandardSchema(schema: StandardSchema, overrides: ColumnOverrides |
     return isObject(result.value) ? { value: result.value } : { faults: [notARecord(result.value)] }
   }
   const about = { vendor: standard.vendor, input: json.input, output: json.output }
+  const accept = standard.vendor === "zod" ? zodAcceptor(schema) : undefined
   return recordSchema({ sides, overrides, verbatim: new Set(), about }, (record) => {
+    const accepted = accept?.(record)
+    if (accepted !== undefined) return { value: accepted }
     try {
       const result = standard.validate(record)
       if (!(result instanceof Promise)) return toValidation(record, result)

@@ -2,6 +2,7 @@ import { z } from "zod"
 import { compareDecimals, decimalText, parseDecimal, type Decimal } from "../core/decimal.ts"
 import { SpillwayError } from "../core/errors.ts"
 import { isZone } from "./columns.ts"
+import { noteTextTest } from "./exact-texts.ts"
 import type { SpillwayNote } from "./shape.ts"
 import { parseTimestamp, type TimestampFault } from "./timestamp-text.ts"
 
@@ -151,11 +152,12 @@ export function timestamp(options: TimestampOptions): z.ZodString {
 }
 
 function textOf(note: SpillwayNote, judge: Judge): z.ZodString {
-  return z
+  const schema = z
     .string()
     .check((context) => {
       for (const spillway of judge(context.value))
         context.issues.push({ code: "custom", input: context.value, params: { spillway } })
     })
     .meta({ "x-spillway": note })
+  return noteTextTest(schema, (text) => judge(text).length === 0)
 }

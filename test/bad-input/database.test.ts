@@ -1,7 +1,7 @@
 import { randomBytes } from "node:crypto"
 import { afterEach, beforeEach, expect, test } from "vitest"
 import { z } from "zod"
-import { pipeline, table, type PipelineOptions } from "../../src/index.ts"
+import { database, pipeline, table, type Database, type PipelineOptions } from "../../src/index.ts"
 import { decimal, timestamp } from "../../src/schema/index.ts"
 import { recordsSource } from "../../src/testing/index.ts"
 import { testBed, unbalanced, type Bed } from "../engine/bed.ts"
@@ -70,15 +70,31 @@ test("values that only the database refuses cost their own records, among thousa
   expect(await bed.run(orders(), { full: true })).toMatchObject({ counts: { unchanged: 4_995, deadLettered: 5 } })
 })
 
-test("a partition of which the database refuses every record does not take forever", async () => {
+test("many refused records in a batch do not cost their square", async () => {
   await bed.rows(`CREATE SCHEMA shop`)
   await bed.rows(
     `CREATE TABLE shop.orders (id bigint PRIMARY KEY, what text, amount integer CHECK (amount < 0), ${lineage})`,
   )
-  partitions = { a: good(10_000) }
-  const report = await bed.run(orders({ source: recordsSource(() => partitions, { batchSize: 10_000 }) }))
-  expect(report).toMatchObject({ status: "completed", counts: { read: 10_000, deadLettered: 10_000 } })
-  expect(report.durationMs).toBeLessThan(15_000)
+  partitions = { a: good(2_000) }
+  let copied = 0
+  const server = database(bed.url)
+  const counting: Database = {
+    ...server,
+    async connect(options) {
+      const session = await server.connect(options)
+      const copyIn = session.copyIn.bind(session)
+      session.copyIn = (sql, data) => {
+        copied += data.byteLength
+        return copyIn(sql, data)
+      }
+      return session
+    },
+  }
+  const one = orders({ source: recordsSource(() => partitions, { batchSize: 2_000 }) })
+  const report = await bed.run(one, { database: counting })
+  expect(report).toMatchObject({ status: "completed", counts: { read: 2_000, deadLettered: 2_000 } })
+  // Each line goes over the wire a few times, not a thousand times.
+  expect(copied).toBeLessThan(20 * 2_000 * 60)
 })
 
 test("numbers, dates and keys that no column could hold cost their own records", async () => {

@@ -48,6 +48,8 @@ const orders = pipeline({
   source: files("*.csv", { format: csv() }),
   schema: z.object({ id: z.int(), what: z.string() }),
   sink: table("orders", { key: ["id"] }),
+  // A run that could not give its leases back is waited for until they expire.
+  leaseMs: 2_000,
 })
 
 /** Waits take a twentieth of their time, and so do the two minutes for which a run rides out a database that is away. */
@@ -119,6 +121,7 @@ test("no room for tables: RESOURCE with a hint, whole files or nothing; with roo
     status: "failed",
     error: { code: "RESOURCE", hint: expect.stringMatching(/disk space|make room/) as string },
   })
+  expect(first.held).toEqual([])
   expect(await wholeFiles(url.href)).not.toContain("c.csv")
 
   await command("mount", ["-o", "remount,size=300m", disk])

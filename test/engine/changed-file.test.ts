@@ -110,7 +110,9 @@ test.each(Object.entries(sinks))(
     })
     expect([await versions("a.csv"), await versions("b.csv")]).toEqual(before)
     expect(await content("c.csv")).toHaveLength(1)
-    expect(bed.eventsOf("warning")).toMatchObject([{ code: "DATA_LOSS", partition: "b.csv", hint: expect.any(String) }])
+    expect(bed.eventsOf("warning")).toMatchObject([
+      { code: "DATA_LOSS", partition: "b.csv", hint: expect.any(String) as string },
+    ])
     const vanished = `SELECT path FROM ops.source_files WHERE vanished_at IS NOT NULL`
     expect(await bed.rows(vanished)).toEqual([{ path: "b.csv" }])
 

@@ -60,7 +60,9 @@ test("one wholly bad day is held with its letters, the others are published; cor
   await writeDays()
   const first = await bed.run(days())
   expect(first).toMatchObject({ status: "partial", partitions: { total: 12, published: 11, held: 1 } })
-  expect(first.held).toMatchObject([{ partition: `${dayOf(5)}.csv`, code: "QUALITY_GATE", hint: expect.any(String) }])
+  expect(first.held).toMatchObject([
+    { partition: `${dayOf(5)}.csv`, code: "QUALITY_GATE", hint: expect.any(String) as string },
+  ])
   expect(first.held[0]?.message).toContain("expected at least 95 % good records, found 0 % (0 of 20, 20 dead-lettered)")
   expect(first.counts).toMatchObject({ read: 220, inserted: 220, deadLettered: 0 })
   expect(await published()).toEqual(otherDays)

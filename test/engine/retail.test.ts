@@ -63,7 +63,7 @@ async function oracle() {
       "UnitPrice",
       "CustomerID",
     ].map((name) => header.indexOf(name)) as [number, number, number, number, number, number]
-    for (const record of records as Required<string[]>[]) {
+    for (const record of records) {
       found.read++
       const unit = price(record[unitAt] ?? "")
       if (record[customer] === "") found.noCustomer++

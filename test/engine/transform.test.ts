@@ -163,10 +163,10 @@ test("what is no record, or a promise, is not taken for one", async () => {
   expect(report).toMatchObject({ status: "completed", counts: { read: 5, inserted: 1, deadLettered: 4 } })
   expect(report.deadLetters).toEqual({ TRANSFORM: 4 })
   expect(await letters(name)).toMatchObject([
-    { error_msg: expect.stringContaining("got null") },
-    { error_msg: expect.stringContaining('got "text"') },
-    { error_msg: expect.stringContaining("promise") },
-    { error_msg: expect.stringContaining("got null") },
+    { error_msg: expect.stringContaining("got null") as string },
+    { error_msg: expect.stringContaining('got "text"') as string },
+    { error_msg: expect.stringContaining("promise") as string },
+    { error_msg: expect.stringContaining("got null") as string },
   ])
   expect(await bed.rows(`SELECT id::int FROM ${target}`)).toEqual([{ id: 5 }])
 })

@@ -229,7 +229,7 @@ test.each([
       await bed.rows(`DROP TABLE shop.${name}`)
     }),
     {
-      numRuns: Number(process.env["UPSERT_RUNS"] ?? 6),
+      numRuns: Number(process.env["UPSERT_RUNS"] ?? 5),
       ...(process.env["FC_SEED"] ? { seed: Number(process.env["FC_SEED"]) } : {}),
     },
   )

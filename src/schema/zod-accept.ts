@@ -1,0 +1,148 @@
+import type { RecordObject } from "../core/records.ts"
+import { acceptsText } from "./exact-texts.ts"
+
+/** The part of a zod schema (version 4) that is read here; zod itself is never imported. */
+interface ZodNode {
+  readonly _zod: { readonly def: ZodDef }
+}
+
+interface ZodDef {
+  readonly type: string
+  readonly checks?: readonly { readonly _zod?: { readonly def?: CheckDef } }[]
+  readonly shape?: Readonly<Record<string, ZodNode>>
+  readonly catchall?: ZodNode
+  readonly innerType?: ZodNode
+  readonly entries?: Readonly<Record<string, string | number>>
+  readonly check?: string
+  readonly format?: string
+  readonly coerce?: boolean
+  readonly error?: unknown
+}
+
+interface CheckDef {
+  readonly check?: string
+  readonly format?: string
+  readonly value?: unknown
+  readonly inclusive?: boolean
+  readonly minimum?: unknown
+  readonly maximum?: unknown
+  readonly length?: unknown
+}
+
+type Accepts = (value: unknown) => boolean
+
+/** What zod would make of a record, when that is sure without asking zod; undefined otherwise. */
+export type RecordAcceptor = (record: RecordObject) => RecordObject | undefined
+
+/**
+ * For a plain object schema of texts, numbers, booleans, enums, `decimal()` and `timestamp()`: tells in a fraction of zod's time
+ * that a record is valid, and gives the record that zod would give. It never refuses: whatever it does not accept is judged
+ * by zod itself, as is every record of a schema with anything else in it (undefined then).
+ */
+export function zodAcceptor(schema: unknown): RecordAcceptor | undefined {
+  const def = defOf(schema)
+  if (def?.type !== "object" || def.shape === undefined || def.catchall !== undefined || hasChecks(def))
+    return undefined
+  const fields: { name: string; accepts: Accepts }[] = []
+  for (const [name, node] of Object.entries(def.shape)) {
+    const accepts = name === "__proto__" ? undefined : acceptorOf(node)
+    if (accepts === undefined) return undefined
+    fields.push({ name, accepts })
+  }
+  return (record) => {
+    const accepted: RecordObject = {}
+    for (const { name, accepts } of fields) {
+      const value = record[name]
+      if (!accepts(value)) return undefined
+      // zod leaves out what is absent, and looks no further than the record's own properties would be found by `in`.
+      if (value !== undefined || name in record) accepted[name] = value
+    }
+    return accepted
+  }
+}
+
+function defOf(node: unknown): ZodDef | undefined {
+  if (typeof node !== "object" || node === null || !("_zod" in node)) return undefined
+  return (node as ZodNode)._zod.def
+}
+
+const hasChecks = (def: ZodDef): boolean => (def.checks?.length ?? 0) > 0
+
+function acceptorOf(node: ZodNode | undefined): Accepts | undefined {
+  const def = defOf(node)
+  if (def === undefined || def.coerce === true) return undefined
+  switch (def.type) {
+    case "optional":
+      return orElse(hasChecks(def) ? undefined : acceptorOf(def.innerType), undefined)
+    case "nullable":
+      return orElse(hasChecks(def) ? undefined : acceptorOf(def.innerType), null)
+    case "string":
+      return acceptsText(node) ?? plainText(def)
+    case "number":
+      return number(def)
+    case "boolean":
+      return hasChecks(def) ? undefined : (value) => typeof value === "boolean"
+    case "enum":
+      return hasChecks(def) ? undefined : member(def.entries ?? {})
+    default:
+      return undefined
+  }
+}
+
+const orElse = (inner: Accepts | undefined, nothing: null | undefined): Accepts | undefined =>
+  inner && ((value) => value === nothing || inner(value))
+
+/** The values of an enum; those of a numeric TypeScript enum, which also maps back, are left to zod. */
+function member(entries: Readonly<Record<string, string | number>>): Accepts | undefined {
+  const values = Object.values(entries)
+  if (values.some((value) => typeof value !== "string")) return undefined
+  const known = new Set<unknown>(values)
+  return (value) => known.has(value)
+}
+
+/** Checks of a schema, its own format included; undefined when one of them is none that a check definition tells in full. */
+function checksOf(def: ZodDef): readonly CheckDef[] | undefined {
+  const own = def.check === undefined ? [] : [def as CheckDef]
+  const others = (def.checks ?? []).map((check) => check._zod?.def)
+  const known = others.filter((check): check is CheckDef => check?.check !== undefined)
+  return known.length === others.length ? [...own, ...known] : undefined
+}
+
+function all<T>(tests: readonly (((value: T) => boolean) | undefined)[]): ((value: T) => boolean) | undefined {
+  const known = tests.filter((test) => test !== undefined)
+  if (known.length < tests.length) return undefined
+  const [first, second] = known
+  if (first === undefined) return () => true
+  if (second === undefined) return first
+  if (known.length === 2) return (value) => first(value) && second(value)
+  return (value) => known.every((test) => test(value))
+}
+
+function number(def: ZodDef): Accepts | undefined {
+  const checks = checksOf(def)
+  const holds = checks && all(checks.map(numberTest))
+  return holds && ((value) => typeof value === "number" && Number.isFinite(value) && holds(value))
+}
+
+function numberTest({ check, format, value, inclusive }: CheckDef): ((value: number) => boolean) | undefined {
+  if (check === "number_format" && format === "safeint") return Number.isSafeInteger
+  if (check === "number_format" && format === "int32")
+    return (n) => Number.isInteger(n) && n >= -(2 ** 31) && n < 2 ** 31
+  if (typeof value !== "number") return undefined
+  if (check === "greater_than") return inclusive === true ? (n) => n >= value : (n) => n > value
+  if (check === "less_than") return inclusive === true ? (n) => n <= value : (n) => n < value
+  return undefined
+}
+
+function plainText(def: ZodDef): Accepts | undefined {
+  const checks = checksOf(def)
+  const holds = checks && all(checks.map(textTest))
+  return holds && ((value) => typeof value === "string" && holds(value))
+}
+
+function textTest({ check, minimum, maximum, length }: CheckDef): ((text: string) => boolean) | undefined {
+  if (check === "min_length" && typeof minimum === "number") return (text) => text.length >= minimum
+  if (check === "max_length" && typeof maximum === "number") return (text) => text.length <= maximum
+  if (check === "length_equals" && typeof length === "number") return (text) => text.length === length
+  return undefined
+}
