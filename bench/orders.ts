@@ -66,7 +66,7 @@ export async function writeOrders(
     await write(all, text)
     await write(goodOnly, goodText)
   }
-  await Promise.all([all, goodOnly].map((stream) => stream && new Promise((done) => stream.end(done))))
+  for (const stream of [all, goodOnly]) if (stream) await new Promise<void>((done) => stream.end(() => done()))
   return { rows, good, bytes }
 }
 

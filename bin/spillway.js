@@ -3,7 +3,13 @@
 var needed = [22, 22]
 var found = process.versions.node.split(".").map(Number)
 if (found[0] < needed[0] || (found[0] === needed[0] && found[1] < needed[1])) {
-  process.stderr.write("error[CONFIG]: Spillway needs Node " + needed.join(".") + " or newer; this is Node " + process.versions.node + "\n")
+  process.stderr.write(
+    "error[CONFIG]: Spillway needs Node " +
+      needed.join(".") +
+      " or newer; this is Node " +
+      process.versions.node +
+      "\n",
+  )
   process.exit(2)
 }
 import("../dist/cli/main.js").catch(function (error) {

@@ -1,11 +1,4 @@
-export type {
-  Batch,
-  DecodeFault,
-  Fault,
-  Place,
-  Position,
-  RecordObject,
-} from "./core/records.ts"
+export type { Batch, DecodeFault, Fault, Place, Position, RecordObject } from "./core/records.ts"
 export type {
   Check,
   CheckVerdict,

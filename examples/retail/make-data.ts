@@ -45,10 +45,22 @@ function dayOf(date: Date, next: () => number, firstInvoice: number): string {
     const time = `${String(Math.floor(minute / 60)).padStart(2, "0")}:${String(minute % 60).padStart(2, "0")}:00`
     const quantity = (returned ? -1 : 1) * (1 + Math.floor(next() * 24))
     const customer = next() < 0.25 ? "" : `${12346 + Math.floor(next() * 5000)}.0`
-    lines.push([invoice, code, next() < 0.003 ? "" : quoted(description), quantity, `${day} ${time}`, price, customer, pick(COUNTRIES)].join(","))
+    lines.push(
+      [
+        invoice,
+        code,
+        next() < 0.003 ? "" : quoted(description),
+        quantity,
+        `${day} ${time}`,
+        price,
+        customer,
+        pick(COUNTRIES),
+      ].join(","),
+    )
   }
   // What occurs in real life about once a month: a correction booked with a negative price.
-  if (date.getUTCDate() === 12) lines.push(`A${firstInvoice + 99},B,Adjust bad debt,1,${day} 14:51:00,-11062.06,,United Kingdom`)
+  if (date.getUTCDate() === 12)
+    lines.push(`A${firstInvoice + 99},B,Adjust bad debt,1,${day} 14:51:00,-11062.06,,United Kingdom`)
   return `${lines.join("\n")}\n`
 }
 

@@ -46,6 +46,16 @@ export async function locateProject(
   })
 }
 
+/**
+ * The folder of a project, for what needs only its database: also one without a project file, as a program that uses the library
+ * has it, when a database was made there. Throws as `locateProject` does.
+ */
+export async function locateFolder(given: string | undefined, workingDirectory: string, files: Files): Promise<string> {
+  const path = resolve(workingDirectory, given ?? ".")
+  if ((await statOf(files, join(path, ".spillway")))?.isDirectory) return path
+  return (await locateProject(given, workingDirectory, files)).directory
+}
+
 /** Finds and imports the project. `.env` of its folder is put into `env` first; what is set there already stays. Throws `CONFIG`. */
 export async function loadProject(
   given: string | undefined,

@@ -1,5 +1,4 @@
 import { SpillwayError } from "../core/errors.ts"
-import { applicationName } from "../ledger/leases.ts"
 import { commitIsThere } from "../ledger/partitions.ts"
 import type { Session } from "../postgres/session.ts"
 import type { Connection } from "./connection.ts"
@@ -45,7 +44,7 @@ export async function commitKnowing<T>(session: Session, witness: CommitWitness,
     const lost = error instanceof SpillwayError && error.code === "DB_UNAVAILABLE"
     if (!lost) throw error
     session.destroy()
-    const committed = await resolve(session.pid, transactionId, witness)
+    const committed = await resolve(transactionId, witness)
     witness.context.emit({
       type: "commit.resolved",
       outcome: committed ? "committed" : "aborted",
@@ -77,16 +76,12 @@ async function withinTime(session: Session, { ports }: RunContext): Promise<void
   }
 }
 
+/** The new connection has ended the old one: its transaction comes to an end, one way or the other. */
 async function resolve(
-  pid: number,
   transactionId: string,
   { context, connection, commitId, witness }: CommitWitness,
 ): Promise<boolean> {
   return connection.retrying("asking what became of a commit", async (session) => {
-    await session.query(
-      `SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE pid = $1 AND application_name = $2`,
-      [pid, applicationName(context.holder)],
-    )
     while ((await statusOf(session, transactionId)) === "in progress") await context.ports.clock.sleep(POLL_MS)
     return commitIsThere(session, context.pipeline.name, witness, commitId)
   })

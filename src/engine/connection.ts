@@ -1,17 +1,35 @@
 import { SpillwayError } from "../core/errors.ts"
 import type { RunEventBody } from "../core/events.ts"
 import type { Ports } from "../core/ports.ts"
-import { applicationName } from "../ledger/leases.ts"
+import { applicationName, endConnection } from "../ledger/leases.ts"
 import type { Database, Session } from "../postgres/session.ts"
 import { retry } from "../resilience/retry.ts"
 
 /** A run rides out a database that is away for this long; then it ends, resumable. */
 const RECONNECT = { baseMs: 200, capMs: 5_000, deadlineMs: 120_000 }
 
+/**
+ * Makes the connections of a holder, each in place of the one before: what the server has not noticed the loss of is ended,
+ * so that its locks are in nobody's way.
+ */
+export function successiveConnections(database: Database, holder: string): () => Promise<Session> {
+  let before: Session | undefined
+  return async () => {
+    const session = await database.connect({ applicationName: applicationName(holder) })
+    try {
+      if (before !== undefined) await endConnection(session, holder, before.pid)
+    } catch (error) {
+      session.destroy()
+      throw error
+    }
+    before = session
+    return session
+  }
+}
+
 /** A session that is made again when it was lost. */
 export class Connection {
-  readonly #database: Database
-  readonly #holder: string
+  readonly #connect: () => Promise<Session>
   readonly #ports: Ports
   readonly #signal: AbortSignal
   readonly #emit: (event: RunEventBody) => void
@@ -24,8 +42,7 @@ export class Connection {
     signal: AbortSignal,
     emit: (event: RunEventBody) => void,
   ) {
-    this.#database = database
-    this.#holder = holder
+    this.#connect = successiveConnections(database, holder)
     this.#ports = ports
     this.#signal = signal
     this.#emit = emit
@@ -34,7 +51,7 @@ export class Connection {
   /** The live session, or a new one. One try. */
   async session(): Promise<Session> {
     if (this.#session !== undefined && !this.#session.broken) return this.#session
-    this.#session = await this.#database.connect({ applicationName: applicationName(this.#holder) })
+    this.#session = await this.#connect()
     return this.#session
   }
 

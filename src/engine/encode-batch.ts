@@ -94,7 +94,7 @@ export function batchEncoder(context: EncodeContext, path: RecordPath): (batch: 
           return
         }
       } else {
-        const fault = addLine(i, 0, outcome as RecordObject)
+        const fault = addLine(i, 0, outcome)
         if (fault !== undefined) {
           setAside(i, [fault])
           return

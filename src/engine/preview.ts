@@ -72,7 +72,7 @@ export async function previewPipeline(pipeline: Pipeline, options: PreviewOption
               ? []
               : outcome instanceof Expanded
                 ? outcome.records
-                : [outcome as RecordObject],
+                : [outcome],
           filtered: outcome === FILTERED,
           faults: outcome instanceof Rejected ? outcome.faults : [],
         })

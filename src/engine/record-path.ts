@@ -144,8 +144,8 @@ export function recordPath(pipeline: Pipeline, where: string, warn: (error: Spil
       const validation = output.validate(record)
       return validation instanceof Promise ? validation.then(afterOutput) : afterOutput(validation)
     })
-    if (outcomes.some((outcome) => outcome instanceof Promise)) return Promise.all(outcomes).then(together)
-    return together(outcomes as Outcome[])
+    if (!outcomes.some((outcome) => outcome instanceof Promise)) return together(outcomes as Outcome[])
+    return Promise.all(outcomes.map((outcome) => Promise.resolve(outcome))).then(together)
   }
 
   const afterOutput = (validation: Awaited<ReturnType<typeof output.validate>>): Outcome => {

@@ -4,12 +4,11 @@ import type { RunEvent, RunEventBody } from "../core/events.ts"
 import { systemPorts, type Ports } from "../core/ports.ts"
 import { adoptProgress, clearProgress, stagedProgress, type StagedProgress } from "../ledger/progress.ts"
 import { dropStaging } from "../ledger/staging.ts"
-import { applicationName } from "../ledger/leases.ts"
 import { ownsRun } from "../ledger/runs.ts"
 import { recordRun } from "../observability/recorder.ts"
 import { database as databaseOf, type Database, type Session } from "../postgres/session.ts"
 import { createTarget, inspectTarget } from "../postgres/target.ts"
-import { Connection } from "./connection.ts"
+import { Connection, successiveConnections } from "./connection.ts"
 import type { Pipeline } from "./definition.ts"
 import { eventStream } from "./event-stream.ts"
 import { definitionVersion } from "./definition-version.ts"
@@ -77,8 +76,7 @@ export async function runPipeline(pipeline: Pipeline, options: RunOptions): Prom
       correlationId: options.correlationId,
     })
     // Under the holder's name, so that a run that takes over also ends a transaction its log was stopped in.
-    const named = { ...database, connect: () => database.connect({ applicationName: applicationName(holder) }) }
-    const recorder = recordRun(named, ports, {
+    const recorder = recordRun({ ...database, connect: successiveConnections(database, holder) }, ports, {
       correlationId: options.correlationId,
       table: `${pipeline.sink.schema}.${pipeline.sink.name}`,
     })

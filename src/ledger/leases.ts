@@ -65,6 +65,14 @@ export async function heldLeases(
   }))
 }
 
+/** Ends one connection of a holder and waits until it is gone; does nothing when that process serves somebody else by now. */
+export async function endConnection(session: Session, holder: string, pid: number): Promise<void> {
+  await session.query(
+    `SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE pid = $1 AND application_name = $2`,
+    [pid, applicationName(holder)],
+  )
+}
+
 /** Ends every connection of a holder and waits until it is gone: a transaction it was stopped in cannot block or commit any more. */
 export async function endConnections(session: Session, holder: string): Promise<number> {
   const { rowCount } = await session.query(

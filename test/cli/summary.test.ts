@@ -74,7 +74,9 @@ describe("summary", () => {
     const text = summary(partial, plain)
     expect(text).toContain("▲ partial  retail")
     expect(text).toContain("305 files: 2 published, 1 held, 302 unchanged (1 changed, 1 held before)")
-    expect(text).toContain("▲ held 2010-12-05.csv.gz (1,776 read, 1,776 dead-lettered): QUALITY_GATE: pass rate 0\n    hint: correct it")
+    expect(text).toContain(
+      "▲ held 2010-12-05.csv.gz (1,776 read, 1,776 dead-lettered): QUALITY_GATE: pass rate 0\n    hint: correct it",
+    )
     expect(text).toContain("next: mend the held file and run again; what the code means: spillway explain QUALITY_GATE")
   })
 

@@ -156,6 +156,41 @@ interface Stored {
 
 let pipelines = 0
 
+const rec = (k: number, v: number, at: number | null = null): Rec => ({ k, v, at })
+/** Histories that went wrong once, tried every time. */
+const once: [{ writes: Record<string, Rec[] | null>; full: boolean }[]][] = [
+  // A file drops a key that another one carries with the same value.
+  [
+    [
+      { writes: { a: [rec(2, 0)], c: [rec(2, 0)] }, full: false },
+      { writes: { c: [] }, full: true },
+    ],
+  ],
+  // A file's own correction is older than what it said before.
+  [
+    [
+      { writes: { a: [rec(3, 0, 1)] }, full: false },
+      { writes: { a: [rec(3, 0, 0)] }, full: false },
+    ],
+  ],
+  // Another file says what the first one no longer says.
+  [
+    [
+      { writes: { a: [rec(3, 1)] }, full: false },
+      { writes: { a: [rec(3, 0)], c: [rec(3, 1)] }, full: false },
+    ],
+  ],
+  // Two files say something else of the same time.
+  [[{ writes: { a: [rec(1, 0, 1)], b: [rec(1, 1, 1)] }, full: false }]],
+  // A missing time is older than any, also against what is in the table.
+  [
+    [
+      { writes: { a: [rec(1, 0, 1)] }, full: false },
+      { writes: { b: [rec(1, 1, null)] }, full: false },
+    ],
+  ],
+]
+
 test.each([
   { orderBy: false, together: false },
   { orderBy: false, together: true },
@@ -229,7 +264,8 @@ test.each([
       await bed.rows(`DROP TABLE shop.${name}`)
     }),
     {
-      numRuns: Number(process.env["UPSERT_RUNS"] ?? 5),
+      examples: once,
+      numRuns: Number(process.env["UPSERT_RUNS"] ?? 9),
       ...(process.env["FC_SEED"] ? { seed: Number(process.env["FC_SEED"]) } : {}),
     },
   )

@@ -62,8 +62,8 @@ export async function expectLoaded(url: string, name: string, mode: TableMode, o
   expect(ledger.map(({ key, status, counts }) => [key, status, counts.read])).toEqual(
     Object.entries(orders).map(([key, list]) => [key, "completed", list.length]),
   )
-  const inserted = ledger.reduce((sum, { counts }) => sum + counts.inserted - counts.deleted, 0)
-  expect(inserted).toBe(rows.length)
+  const runs = await query<{ counts: Counts }>(url, `SELECT counts FROM ops.runs WHERE pipeline_name = $1`, [name])
+  expect(runs.reduce((sum, { counts }) => sum + (counts.inserted ?? 0) - (counts.deleted ?? 0), 0)).toBe(rows.length)
   const staging = await query(
     url,
     `SELECT relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace

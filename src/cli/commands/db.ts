@@ -3,7 +3,7 @@ import type { DatabaseSettings } from "../../postgres/settings.ts"
 import { notFound, usageError } from "../errors.ts"
 import type { CommandContext, Host } from "../host.ts"
 import type { Outcome } from "../output.ts"
-import { locateProject } from "../project.ts"
+import { locateFolder } from "../project.ts"
 
 export function dbCommand(program: Command, context: CommandContext): void {
   const db = program
@@ -25,7 +25,7 @@ export function dbCommand(program: Command, context: CommandContext): void {
 }
 
 async function settingsOf(host: Host): Promise<{ directory: string; settings: DatabaseSettings }> {
-  const { directory } = await locateProject(host.projectOption, host.directory, host.ports.files)
+  const directory = await locateFolder(host.projectOption, host.directory, host.ports.files)
   const { databaseSettings } = await import("../../postgres/settings.ts")
   return { directory, settings: await databaseSettings(directory, host.env) }
 }

@@ -10,7 +10,7 @@ import { usageError } from "../errors.ts"
 import type { CommandContext, Host } from "../host.ts"
 import { suggestion } from "../nearest.ts"
 import type { Outcome } from "../output.ts"
-import { locateProject } from "../project.ts"
+import { locateFolder } from "../project.ts"
 import { sinceDate } from "../since.ts"
 
 interface ExportOptions {
@@ -50,7 +50,7 @@ async function exportLetters(host: Host, options: ExportOptions): Promise<Outcom
       "letters are JSON lines already: leave out --json, or give --out FILE",
     )
   const filter = filterOf(options, host.ports.clock.now())
-  const { directory } = await locateProject(host.projectOption, host.directory, host.ports.files)
+  const directory = await locateFolder(host.projectOption, host.directory, host.ports.files)
   const { exportDeadLetters } = await import("../../dead-letters/export.ts")
   const written = await withExistingDatabase(host, directory, (session) => {
     const lines = exportDeadLetters(session, filter)

@@ -6,7 +6,7 @@ import type { CommandContext, Host } from "../host.ts"
 import { logFields, logText } from "../log-text.ts"
 import { suggestion } from "../nearest.ts"
 import type { Outcome } from "../output.ts"
-import { locateProject } from "../project.ts"
+import { locateFolder } from "../project.ts"
 import { sinceDate } from "../since.ts"
 
 interface LogOptions {
@@ -41,7 +41,7 @@ export function logsCommand(program: Command, context: CommandContext): void {
 
 async function logs(host: Host, options: LogOptions): Promise<Outcome> {
   const filter = filterOf(options, host.ports.clock.now())
-  const { directory } = await locateProject(host.projectOption, host.directory, host.ports.files)
+  const directory = await locateFolder(host.projectOption, host.directory, host.ports.files)
   const lines = await withExistingDatabase(host, directory, async (session) => {
     const found = await readLogs(session, filter)
     if (options.follow) await follow(host, found, (afterId) => readLogs(session, { ...filter, afterId, limit: 10_000 }))

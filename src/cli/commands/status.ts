@@ -7,7 +7,7 @@ import { recogniseError, usageError } from "../errors.ts"
 import { exitCodes } from "../exit-codes.ts"
 import type { CommandContext, Host } from "../host.ts"
 import type { Outcome } from "../output.ts"
-import { loadProject, locateProject } from "../project.ts"
+import { loadProject, locateFolder } from "../project.ts"
 import { statusText, troubles, wasInterrupted } from "../status-text.ts"
 
 interface StatusFlags {
@@ -34,7 +34,7 @@ export function statusCommand(program: Command, context: CommandContext): void {
 async function status(host: Host, flags: StatusFlags): Promise<Outcome> {
   if (flags.watch && (host.output.json || !host.output.terminal))
     throw usageError("--watch needs a terminal", "leave out --watch; in a script, call spillway status --check in turn")
-  const { directory } = await locateProject(host.projectOption, host.directory, host.ports.files)
+  const directory = await locateFolder(host.projectOption, host.directory, host.ports.files)
   const declared = await declaredPipelines(host)
   const found = await withExistingDatabase(host, directory, async (session) => {
     while (flags.watch) {
