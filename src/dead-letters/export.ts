@@ -13,6 +13,10 @@ export interface LetterFilter {
 const PAGE = 1_000
 
 interface LetterRow {
+  /** `first_seen` with its microseconds, which a Date has no room for. */
+  cursor: string
+  partition_key: string
+  ordinal: string
   id: string
   ts: Date
   fingerprint: string
@@ -39,29 +43,31 @@ interface LetterRow {
 
 /** The letters as JSONL, one line each without its line end, oldest first; the first four keys are `ts, error_code, error_msg, record`. */
 export async function* exportDeadLetters(session: Session, filter: LetterFilter): AsyncIterable<string> {
-  let after: { firstSeen: string; id: string } | undefined
+  let after: LetterRow | undefined
   for (;;) {
-    const { rows } = await session.query<LetterRow & { cursor: string }>(
-      `SELECT id, first_seen AS ts, first_seen::text AS cursor, fingerprint, pipeline_name, run_id, correlation_id, source, step, error_code,
+    const { rows } = await session.query<LetterRow>(
+      `SELECT id, first_seen AS ts, first_seen::text AS cursor, partition_key, ordinal, fingerprint, pipeline_name, run_id, correlation_id, source, step, error_code,
               error_msg, rule, path, faults, record, raw, oversize, attempts, first_seen, last_seen, status, replay_of, schema_version
        FROM ops.dead_letters
        WHERE ($1::text IS NULL OR pipeline_name = $1) AND ($2::text IS NULL OR error_code = $2) AND ($3::text IS NULL OR status = $3)
          AND ($4::timestamptz IS NULL OR last_seen >= $4)
-         AND ($5::timestamptz IS NULL OR (first_seen, id) > ($5, $6))
-       ORDER BY first_seen, id LIMIT ${PAGE}`,
+         AND ($5::timestamptz IS NULL OR (first_seen, partition_key, ordinal, id) > ($5, $6, $7, $8))
+       ORDER BY first_seen, partition_key, ordinal, id LIMIT ${PAGE}`,
       [
         filter.pipeline ?? null,
         filter.code ?? null,
         filter.status ?? null,
         filter.since ?? null,
-        after?.firstSeen ?? null,
+        after?.cursor ?? null,
+        after?.partition_key ?? null,
+        after?.ordinal ?? null,
         after?.id ?? null,
       ],
     )
     for (const row of rows) yield JSON.stringify(envelope(row))
     const last = rows.at(-1)
     if (last === undefined || rows.length < PAGE) return
-    after = { firstSeen: last.cursor, id: last.id }
+    after = last
   }
 }
 

@@ -28,7 +28,8 @@ export async function beginRun(
       nulls: { ...nulls },
       codes: {},
       published,
-      unchanged: work.unchanged,
+      // What earlier attempts published is unchanged to the source, but it is this run's work.
+      unchanged: Math.max(0, work.unchanged - published),
       held: [],
     }
     return { runId, runNo, attempt, totals }

@@ -1,7 +1,7 @@
 import { randomBytes } from "node:crypto"
 import { afterEach, beforeEach, expect, test } from "vitest"
 import { z } from "zod"
-import { database, pipeline, table, type Database, type PipelineOptions } from "../../src/index.ts"
+import { database, pipeline, SpillwayError, table, type Database, type PipelineOptions } from "../../src/index.ts"
 import { decimal, timestamp } from "../../src/schema/index.ts"
 import { recordsSource } from "../../src/testing/index.ts"
 import { testBed, unbalanced, type Bed } from "../engine/bed.ts"
@@ -70,6 +70,23 @@ test("values that only the database refuses cost their own records, among thousa
   expect(await bed.run(orders(), { full: true })).toMatchObject({ counts: { unchanged: 4_995, deadLettered: 5 } })
 })
 
+/** The bed's database, each COPY of which goes through `copy` first. */
+function watched(copy: (data: Uint8Array) => void): Database {
+  const server = database(bed.url)
+  return {
+    ...server,
+    async connect(options) {
+      const session = await server.connect(options)
+      const copyIn = session.copyIn.bind(session)
+      session.copyIn = async (sql, data) => {
+        copy(data)
+        return copyIn(sql, data)
+      }
+      return session
+    },
+  }
+}
+
 test("many refused records in a batch do not cost their square", async () => {
   await bed.rows(`CREATE SCHEMA shop`)
   await bed.rows(
@@ -77,24 +94,30 @@ test("many refused records in a batch do not cost their square", async () => {
   )
   partitions = { a: good(2_000) }
   let copied = 0
-  const server = database(bed.url)
-  const counting: Database = {
-    ...server,
-    async connect(options) {
-      const session = await server.connect(options)
-      const copyIn = session.copyIn.bind(session)
-      session.copyIn = (sql, data) => {
-        copied += data.byteLength
-        return copyIn(sql, data)
-      }
-      return session
-    },
-  }
   const one = orders({ source: recordsSource(() => partitions, { batchSize: 2_000 }) })
-  const report = await bed.run(one, { database: counting })
+  const report = await bed.run(one, { database: watched((data) => (copied += data.byteLength)) })
   expect(report).toMatchObject({ status: "completed", counts: { read: 2_000, deadLettered: 2_000 } })
   // Each line goes over the wire a few times, not a thousand times.
   expect(copied).toBeLessThan(20 * 2_000 * 60)
+})
+
+test("a server without room ends the run, and holds no partition for it", async () => {
+  partitions = { a: good(1_500), b: good(10, 5_000) }
+  let copies = 0
+  const full = watched(() => {
+    if (++copies === 2)
+      throw new SpillwayError("RESOURCE", "could not extend file", {
+        hint: "make room",
+        context: { sqlState: "53100" },
+      })
+  })
+  const first = await bed.run(orders(), { database: full })
+  expect(first).toMatchObject({ status: "failed", held: [], error: { code: "RESOURCE", hint: "make room" } })
+  expect(await bed.run(orders())).toMatchObject({
+    status: "completed",
+    runId: first.runId,
+    counts: { inserted: 1_510 },
+  })
 })
 
 test("numbers, dates and keys that no column could hold cost their own records", async () => {

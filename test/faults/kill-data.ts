@@ -41,7 +41,7 @@ export interface Datasets {
 }
 
 /** Records per file; one file is empty but for its header, one is much larger than the others. */
-const SIZES = [700, 350, 1, 900, 0, 3800, 420, 640, 150, 1100, 501, 260]
+const SIZES = [410, 150, 1, 330, 0, 1500, 220, 340, 80, 520, 301, 160]
 const BAD_EVERY = 61
 const LONG_KEY = "k".repeat(3000)
 
@@ -81,8 +81,8 @@ function change(files: readonly MadeFile[], random: Random, keys: string[]): Omi
     [
       5,
       (records) => {
-        for (const at of [3, 1900, 3700]) records[at] = goodRecord(random, keys)
-        for (const at of [3600, 1200, 90]) if (isPlain(records[at])) records.splice(at, 1)
+        for (const at of [3, 700, 1480]) records[at] = goodRecord(random, keys)
+        for (const at of [1430, 610, 90]) if (isPlain(records[at])) records.splice(at, 1)
         records.push(goodRecord(random, keys), goodRecord(random, keys))
       },
     ],
@@ -90,7 +90,7 @@ function change(files: readonly MadeFile[], random: Random, keys: string[]): Omi
       9,
       (records) => {
         records[17] = badRecord(random, 1)
-        records[1000] = badRecord(random, 5)
+        records[480] = badRecord(random, 5)
       },
     ],
   ])
@@ -99,7 +99,7 @@ function change(files: readonly MadeFile[], random: Random, keys: string[]): Omi
     worked.get(n)?.(records)
     return { ...file, records }
   })
-  const added = { name: "orders-13.csv", records: Array.from({ length: 777 }, () => goodRecord(random, keys)) }
+  const added = { name: "orders-13.csv", records: Array.from({ length: 377 }, () => goodRecord(random, keys)) }
   return {
     changed: dataset([...changed.slice(0, -1), added]),
     untouched: files.filter((_, n) => !worked.has(n)).map((file) => file.name),
@@ -113,7 +113,7 @@ const isPlain = (record: MadeRecord | undefined): boolean =>
 function goodRecord(random: Random, keys: string[]): MadeRecord {
   const whole = (below: number): number => Math.floor(random.next() * below)
   const chance = random.next()
-  if (chance < 0.02) return sameRecord(whole(40))
+  if (chance < 0.02) return sameRecord(whole(30))
   let key = keys[whole(keys.length)]
   if (key === undefined || chance > 0.2) keys.push((key = `o${keys.length + 1}`))
   const day = String(1 + whole(28)).padStart(2, "0")

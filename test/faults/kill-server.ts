@@ -1,10 +1,13 @@
 // An embedded PostgreSQL of the kill test's own: databases copied from templates, and its sudden death.
-import { chmod, mkdtemp, readdir, readlink, rm } from "node:fs/promises"
+import { chmod, mkdtemp, readdir, readFile, readlink, rm } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import pg from "pg"
 import { openDatabase } from "../../src/index.ts"
 import { startEmbedded, stopEmbedded } from "../../src/postgres/embedded.ts"
+
+/** Characters. */
+const LOG_SHOWN = 4_000
 
 export class KillServer {
   readonly directory: string
@@ -33,10 +36,13 @@ export class KillServer {
     return url.href
   }
 
-  /** A new database, with all that `template` holds; its name. */
-  async copy(template: string): Promise<string> {
+  /** A new database, with all that `template` holds; its name. `toCrash`: so that it survives a crash of the server. */
+  async copy(template: string, toCrash: boolean): Promise<string> {
     const name = `kill_${++this.#made}`
     await this.query(`CREATE DATABASE ${name} TEMPLATE ${template}`)
+    // PostgreSQL logs a sequence only every 32 values; of a copied one it would give values twice after a crash, unless
+    // a checkpoint makes it log the next value.
+    if (toCrash) await this.query("CHECKPOINT")
     return name
   }
 
@@ -71,10 +77,15 @@ export class KillServer {
     }
   }
 
-  /** As the next command would: finds it dead, starts it, and lets it recover. */
+  /** As the next command would: finds it dead, starts it, and lets it recover. Throws with the end of its log. */
   async restart(): Promise<void> {
-    const { url } = await openDatabase({ directory: this.directory, env: {} })
-    this.#url = url
+    try {
+      const { url } = await openDatabase({ directory: this.directory, env: {} })
+      this.#url = url
+    } catch (error) {
+      const log = await readFile(join(this.directory, ".spillway", "postgres", "server.log"), "utf8")
+      throw new Error(`the killed server did not come back; its log ends:\n${log.slice(-LOG_SHOWN)}`, { cause: error })
+    }
   }
 
   async remove(): Promise<void> {

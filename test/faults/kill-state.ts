@@ -72,8 +72,10 @@ export async function inspect(url: string, mode: Mode, withLines = true): Promis
     }
     const table = targetOf(mode)
     const wrong: string[] = []
-    for (const [name, sql] of Object.entries(FORBIDDEN))
-      for (const line of await lines(sql)) wrong.push(`${name}: ${line}`)
+    for (const [name, sql] of Object.entries(FORBIDDEN)) {
+      const found = await lines(sql)
+      if (found.length > 0) wrong.push(`${name}, ${found.length} times: ${found[0]}`)
+    }
     const { rows: sums } = await client.query<{ runs: number; accounted: number; there: number }>(
       `SELECT count(*)::int AS runs, coalesce(sum((counts->>'inserted')::int - (counts->>'deleted')::int), 0)::int AS accounted,
               (SELECT count(*) FROM ${table})::int AS there FROM ops.runs`,

@@ -5,7 +5,7 @@ import { runPipeline, type RunEvent, type RunReport } from "../../src/index.ts"
 import { database } from "../../src/postgres/session.ts"
 import { migrate } from "../../src/postgres/migrate.ts"
 import type { Orders } from "./kill-child.ts"
-import { expected, makeDatasets, writeDataset, type Datasets, type Expected, type Mode } from "./kill-data.ts"
+import { expected, makeDatasets, writeDataset, type Datasets, type Expected } from "./kill-data.ts"
 import { phaseAfter, type Combination, type Moment, type Phase, type Scenario } from "./kill-moments.ts"
 import { BATCH_RECORDS, killPipeline } from "./kill-pipelines.ts"
 import type { KillServer } from "./kill-server.ts"
@@ -26,12 +26,13 @@ export interface Outcome {
   readonly last: string
   /** Of the run after the kill: it went on with the killed one. */
   readonly resumed: boolean
-  /** Records that both runs took from the source; undefined where that says nothing: the server was killed, or the work was begun anew on purpose. */
-  readonly takenAgain: number | undefined
-  /** Records that both runs say they staged, beyond those there are. */
-  readonly stagedAgain: number | undefined
+  /** Records beyond those there are that both runs together read and staged; undefined where it says nothing: the server was killed too, or the work was begun anew on purpose. */
+  readonly again: { readonly read: number; readonly staged: number } | undefined
   readonly faults: readonly string[]
 }
+
+/** Batches that are read and not yet staged: one on its way into the database, one read meanwhile. */
+const READ_AHEAD = 2
 
 const EMPTY = "kill_empty"
 const nameOf = ({ mode, scenario }: Combination): string => `kill_${mode}_${scenario.replace(/\W/g, "_")}`
@@ -44,11 +45,12 @@ export class Trials {
   readonly #server: KillServer
   readonly #data: Datasets
   readonly #references = new Map<string, Reference>()
-  #next = new Victim()
+  #next: Victim
 
   private constructor(server: KillServer, data: Datasets) {
     this.#server = server
     this.#data = data
+    this.#next = this.#another()
   }
 
   /** Writes the data, and runs every combination once without disturbing it; throws when one is not what the data demand. */
@@ -104,8 +106,12 @@ export class Trials {
   /** A process that is ready; another one gets ready meanwhile. */
   #victim(): Victim {
     const victim = this.#next
-    this.#next = new Victim()
+    this.#next = this.#another()
     return victim
+  }
+
+  #another(): Victim {
+    return new Victim(join(this.#server.directory, "compiled"))
   }
 
   #orders({ mode, scenario }: Combination, name: string): Omit<Orders, "killAt" | "standStill"> {
@@ -115,7 +121,7 @@ export class Trials {
 
   async run(moment: Moment): Promise<Outcome> {
     const { mode } = moment
-    const name = await this.#server.copy(startOf(moment))
+    const name = await this.#server.copy(startOf(moment), moment.server !== "lives")
     const orders = { ...this.#orders(moment, name), killAt: moment.killAt, standStill: moment.standStill }
     const trail = await this.#victim().runToDeath(orders, (kill) => this.#strike(moment, kill))
     if (moment.server !== "lives") await this.#server.restart()
@@ -135,11 +141,12 @@ export class Trials {
     const resumed = report !== undefined && report.attempt > 1
     const counted = moment.server === "lives" && (resumed || moment.scenario !== "re-run")
     const total = this.#reference(moment).taken
-    const takenAgain = counted ? taken(trail) + takenNow - total : undefined
-    const stagedAgain = counted ? staged(trail) + stagedBy(events) - total : undefined
-    if (stagedAgain !== undefined && stagedAgain > BATCH_RECORDS)
-      faults.push(`${stagedAgain} records were staged again`)
-    return { phase: phaseAfter(trail), last: trail.at(-1) ?? "", resumed, takenAgain, stagedAgain, faults }
+    const again = counted
+      ? { read: taken(trail) + takenNow - total, staged: staged(trail) + stagedBy(events) - total }
+      : undefined
+    if (again !== undefined && (again.staged > BATCH_RECORDS || again.read > READ_AHEAD * BATCH_RECORDS))
+      faults.push(`${again.read} records were read again, ${again.staged} of them had been staged`)
+    return { phase: phaseAfter(trail), last: trail.at(-1) ?? "", resumed, again, faults }
   }
 
   async #strike(moment: Moment, kill: () => void): Promise<void> {
@@ -186,5 +193,3 @@ const taken = (trail: readonly string[]): number => sum(numbersAfter(trail, "T "
 const staged = (trail: readonly string[]): number => sum(numbersAfter(trail, "E batch.staged "))
 const stagedBy = (events: readonly RunEvent[]): number =>
   sum(events.map((event) => (event.type === "batch.staged" ? event.read : 0)))
-
-export type { Mode }

@@ -80,14 +80,17 @@ function histogram(done: readonly Done[], atRandom: (moment: Moment) => boolean)
     .join("\n")
 }
 
+/** What was read again where only the client was killed: batches taken from the source, though they were taken before. */
 function again(done: readonly Done[]): string {
-  const clientOnly = done.filter(({ outcome }) => outcome.takenAgain !== undefined)
-  const most = (of: (outcome: Outcome) => number | undefined): number =>
-    Math.max(0, ...clientOnly.map(({ outcome }) => of(outcome) ?? 0))
+  const counted = done.flatMap(({ outcome }) => (outcome.again === undefined ? [] : [outcome.again]))
+  const resumed = done.filter(({ outcome }) => outcome.again !== undefined && outcome.resumed).length
+  const most = (numbers: readonly number[]): number => Math.max(0, ...numbers)
+  const batches = counted.map(({ read }) => Math.ceil(read / BATCH_RECORDS))
+  const spread = Array.from({ length: most(batches) + 1 }, (_, n) => `${n}: ${batches.filter((b) => b === n).length}`)
   return [
-    `only the client was killed: ${clientOnly.length} times, ${clientOnly.filter(({ outcome }) => outcome.resumed).length} runs were resumed`,
-    `  records staged twice: at most ${most((outcome) => outcome.stagedAgain)} (a batch has up to ${BATCH_RECORDS})`,
-    `  records taken from the source twice: at most ${most((outcome) => outcome.takenAgain)}`,
+    `only the client was killed: ${counted.length} times, ${resumed} runs were resumed`,
+    `  records staged again: at most ${most(counted.map(({ staged }) => staged))} (a batch has up to ${BATCH_RECORDS})`,
+    `  records read again, though not yet staged: at most ${most(counted.map(({ read }) => read))}; kills by batches ${spread.join(", ")}`,
   ].join("\n")
 }
 
@@ -111,7 +114,10 @@ async function main(): Promise<boolean> {
     )
     for (const number of numbers) {
       const moment = momentOf(seed, number, all, (combination) => (trials as Trials).trailOf(combination))
-      const outcome = await trials.run(moment)
+      const outcome = await trials.run(moment).catch((error: unknown) => {
+        console.log(`BROKEN  --seed ${seed} --only ${number}: ${describe(moment)}`)
+        throw error
+      })
       done.push({ moment, outcome })
       if (outcome.faults.length > 0)
         console.log(
