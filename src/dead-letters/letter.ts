@@ -1,7 +1,7 @@
 import { hash } from "node:crypto"
-import { canonicalJson } from "../core/json.ts"
 import { DecodeFault, type Batch, type Fault, type RecordObject } from "../core/records.ts"
 import type { StagedLetter } from "../ledger/dead-letters.ts"
+import { storableJson, storableText } from "../ledger/storable.ts"
 
 /** Where letters of a partition come from. */
 export interface LetterOrigin {
@@ -56,10 +56,10 @@ export function makeLetter(
     source: JSON.stringify({ [origin.unit]: origin.partition, ...batch.place(i) }),
     step: first.step,
     errorCode: first.code,
-    errorMessage: storable(faults.map((fault) => fault.message).join("; ")),
+    errorMessage: storableText(faults.map((fault) => fault.message).join("; ")),
     rule: first.rule,
     path: first.path,
-    faults: storable(canonicalJson(faults)),
+    faults: storableJson(faults),
     record: decoded instanceof DecodeFault ? undefined : recordJson(decoded),
     raw,
     oversize: oversize === undefined ? undefined : JSON.stringify(oversize),
@@ -71,6 +71,3 @@ function recordJson(record: RecordObject): string | undefined {
   const text = JSON.stringify(record, (_key, value: unknown) => (typeof value === "bigint" ? value.toString() : value))
   return /\\u0000|\\ud[89a-f]/i.test(text) ? undefined : text
 }
-
-const storable = (text: string): string =>
-  text.replaceAll("\0", "\u2400").replaceAll("\\u0000", "\u2400").toWellFormed()

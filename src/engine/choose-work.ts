@@ -7,6 +7,7 @@ import { isAtWork, releaseLeases, type HeldLease } from "../ledger/leases.ts"
 import {
   knownPartitions,
   markVanished,
+  publishedBefore,
   refreshStamps,
   takePartitionNumbers,
   type LedgerPartition,
@@ -81,12 +82,17 @@ export async function chooseWork(session: Session, pipeline: Pipeline, options: 
   const alive = interrupted?.holder != null && (await isAtWork(session, interrupted.holder))
   const resumes = alive ? undefined : candidate
   const numbers = await numbersFor(session, todo, known, resumes)
+  const inTable = await publishedBefore(
+    session,
+    pipeline.name,
+    todo.map((partition) => partition.key),
+  )
   const planned = todo.map((partition): PlannedPartition => ({
     partition,
     reason: reason(partition, known),
     seq: numbers.get(partition.key) ?? 0,
     epoch: epochs.get(partition.key) ?? 0,
-    replaces: known.get(partition.key)?.publishedBefore ?? false,
+    replaces: inTable.has(partition.key),
   }))
   const reasons: Partial<Record<PartitionReason, number>> = {}
   for (const plan of planned) reasons[plan.reason] = (reasons[plan.reason] ?? 0) + 1

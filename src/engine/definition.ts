@@ -140,6 +140,7 @@ export function pipeline(options: PipelineOptions): Pipeline {
     for (const property of named)
       if (!known.has(property))
         faults.push(`sink: the schema has no property "${property}" (it has ${[...known].join(", ")})`)
+    for (const check of options.checks ?? []) faults.push(...unknownInCheck(check, known))
     const reserved = columns.filter((column) =>
       ["_source", "_position", "_seq", "_run_id", "_part"].includes(column.name),
     )
@@ -172,6 +173,22 @@ export function pipeline(options: PipelineOptions): Pipeline {
     leaseMs: options.leaseMs ?? 30_000,
     version: options.version,
   }
+}
+
+/** What a set-level check says when it is asked for its SQL: properties that the schema does not have. */
+function unknownInCheck(check: Check, known: ReadonlySet<string>): string[] {
+  if (check.level === "record") return []
+  const unknown = new Set<string>()
+  const column = (property: string): string => {
+    if (!known.has(property)) unknown.add(property)
+    return "x"
+  }
+  check.aggregates?.(column)
+  check.failingWhere?.(column)
+  return [...unknown].map(
+    (property) =>
+      `checks: ${check.name} names "${property}", which the schema does not have (it has ${[...known].join(", ")})`,
+  )
 }
 
 export interface ProjectOptions {

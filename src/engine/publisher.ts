@@ -2,7 +2,7 @@ import { SpillwayError } from "../core/errors.ts"
 import { addCounts, imbalance, zeroCounts, type Counts } from "../core/events.ts"
 import { commitLetters, supersedeLetters } from "../ledger/dead-letters.ts"
 import { releaseLeases } from "../ledger/leases.ts"
-import { movePositions, recordOutcomes, type PartitionOutcome } from "../ledger/partitions.ts"
+import { movePositions, recordOutcomes, rivalPipeline, type PartitionOutcome } from "../ledger/partitions.ts"
 import { clearProgress, stagedProgress } from "../ledger/progress.ts"
 import { insertQualityResults, type QualityResult } from "../ledger/quality.ts"
 import { updateRunTotals } from "../ledger/runs.ts"
@@ -150,6 +150,7 @@ export class Publisher {
             held.map((m) => m.plan.partition.key),
           ])
         const rows = await step("rows", () => this.#writeRows(session, staging, published))
+        await this.#refuseRival(session, keys)
         await failpoints.hit("publish.rows-written", { group: group.number })
         const counts = new Map(group.members.map((member) => [member.plan.partition.key, countsOf(member, rows)]))
         for (const member of published) requireBalance(member, counts.get(member.plan.partition.key) ?? zeroCounts())
@@ -187,7 +188,7 @@ export class Publisher {
     const outcomes = group.members.map((member) => outcomeOf(member, zeroCounts()))
     const moved = await movePositions(
       session,
-      { pipeline: context.pipeline.name, runId: context.runId, commitId },
+      { pipeline: context.pipeline.name, runId: context.runId, commitId, table: tableName(context) },
       outcomes,
     )
     if (moved !== outcomes.length)
@@ -197,6 +198,21 @@ export class Publisher {
           ? (outcomes[0]?.key ?? "")
           : `${outcomes.length - moved} of ${outcomes.length} partitions`,
       )
+  }
+
+  /** After the table is locked, so that of two pipelines that begin at the same time the second sees the first. */
+  async #refuseRival(session: Session, keys: readonly string[]): Promise<void> {
+    const { context } = this
+    const rival = await rivalPipeline(session, context.pipeline.name, tableName(context), keys)
+    if (rival === undefined) return
+    throw new SpillwayError(
+      "CONFIG",
+      `the pipelines "${context.pipeline.name}" and "${rival.pipeline}" both load "${rival.partition}" into ${tableName(context)}: its rows could not be told apart`,
+      {
+        where: `pipeline ${context.pipeline.name}`,
+        hint: "give files() a root further up, so that the two files have different names, or load into two tables; nothing was published",
+      },
+    )
   }
 
   async #requireProgress(session: Session, group: Group): Promise<void> {

@@ -12,8 +12,6 @@ export interface LedgerPartition extends KnownPartition {
   readonly seq: number
   readonly runId: string
   readonly definitionVersion: string
-  /** Its rows are in the table: it was published at least once, in this version or an earlier one. */
-  readonly publishedBefore: boolean
   readonly vanished: boolean
 }
 
@@ -27,13 +25,11 @@ export async function knownPartitions(session: Session, pipeline: string): Promi
     seq: string | null
     run_id: string
     definition_version: string
-    published: boolean
     vanished: boolean
   }>(
     `SELECT pp.partition_key, pp.version, sf.stamp, pp.status, pp.seq, pp.run_id, pp.definition_version,
-            sp.position <> 'null' AS published, sf.vanished_at IS NOT NULL AS vanished
+            sf.vanished_at IS NOT NULL AS vanished
      FROM ops.processed_partitions pp
-     JOIN ops.source_positions sp USING (pipeline_name, partition_key)
      LEFT JOIN ops.source_files sf ON sf.pipeline_name = pp.pipeline_name AND sf.path = pp.partition_key
      WHERE pp.pipeline_name = $1`,
     [pipeline],
@@ -49,7 +45,6 @@ export async function knownPartitions(session: Session, pipeline: string): Promi
         seq: Number(row.seq),
         runId: row.run_id,
         definitionVersion: row.definition_version,
-        publishedBefore: row.published,
         vanished: row.vanished,
       },
     ]),
@@ -84,12 +79,12 @@ export interface PartitionOutcome {
  */
 export async function movePositions(
   session: Session,
-  where: { pipeline: string; runId: string; commitId: string },
+  where: { pipeline: string; runId: string; commitId: string; table: string },
   outcomes: readonly PartitionOutcome[],
 ): Promise<number> {
   const { rowCount } = await session.query(
     `UPDATE ops.source_positions p
-     SET position = CASE WHEN v.status = 'completed' THEN jsonb_build_object('version', v.version) ELSE p.position END,
+     SET position = CASE WHEN v.status = 'completed' THEN jsonb_build_object('version', v.version, 'table', $8::text) ELSE p.position END,
          run_id = $2, commit_id = $3, updated_at = now()
      FROM unnest($4::text[], $5::text[], $6::text[], $7::bigint[]) v(key, status, version, epoch)
      WHERE p.pipeline_name = $1 AND p.partition_key = v.key AND p.epoch = v.epoch`,
@@ -101,6 +96,7 @@ export async function movePositions(
       outcomes.map((o) => o.status),
       outcomes.map((o) => o.version),
       outcomes.map((o) => o.epoch),
+      where.table,
     ],
   )
   return rowCount
@@ -119,6 +115,38 @@ export async function lockPositions(
     [pipeline, epochs.map((e) => e.key), epochs.map((e) => e.epoch)],
   )
   return rowCount
+}
+
+/**
+ * Another pipeline that has published a partition of the same key into the same table: their rows could not be told apart.
+ * Undefined when there is none.
+ */
+export async function rivalPipeline(
+  session: Session,
+  pipeline: string,
+  table: string,
+  keys: readonly string[],
+): Promise<{ pipeline: string; partition: string } | undefined> {
+  const { rows } = await session.query<{ pipeline_name: string; partition_key: string }>(
+    `SELECT pipeline_name, partition_key FROM ops.source_positions
+     WHERE pipeline_name <> $1 AND position->>'table' = $2 AND partition_key = ANY($3::text[]) LIMIT 1`,
+    [pipeline, table, keys],
+  )
+  return rows[0] && { pipeline: rows[0].pipeline_name, partition: rows[0].partition_key }
+}
+
+/** Which of these partitions have rows in their table: published at least once, whatever the rest of the ledger says. */
+export async function publishedBefore(
+  session: Session,
+  pipeline: string,
+  keys: readonly string[],
+): Promise<Set<string>> {
+  const { rows } = await session.query<{ partition_key: string }>(
+    `SELECT partition_key FROM ops.source_positions
+     WHERE pipeline_name = $1 AND partition_key = ANY($2::text[]) AND position <> 'null'`,
+    [pipeline, keys],
+  )
+  return new Set(rows.map((row) => row.partition_key))
 }
 
 /** Whether the transaction that named itself `commitId` is there: asked when the answer to its COMMIT was lost. */

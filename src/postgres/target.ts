@@ -85,6 +85,30 @@ async function existingColumns(session: Session, target: Target): Promise<Existi
     .map((row) => ({ name: row.name ?? "", type: row.type, required: row.required }))
 }
 
+/**
+ * Whether a column of type `there` would change values of the type `declared` without a word (rounding, a zone or a time of
+ * day cut off), as PostgreSQL does on assignment. What it would refuse aloud is not asked here.
+ */
+export function losesDigits(declared: string, there: string): boolean {
+  const wanted = declared.trim().toLowerCase()
+  const scale = (type: string): number | undefined => {
+    const match = /^(?:numeric|decimal)\s*\(\s*\d+\s*(?:,\s*(\d+)\s*)?\)$/.exec(type)
+    return match === null ? undefined : Number(match[1] ?? 0)
+  }
+  const scaleThere = scale(there)
+  if (scaleThere !== undefined) {
+    const scaleWanted = /^(smallint|integer|int\d?|bigint)$/.test(wanted) ? 0 : scale(wanted)
+    return scaleWanted === undefined || scaleWanted > scaleThere
+  }
+  if (there === "real") return !/^(real|float4|smallint|int2)$/.test(wanted)
+  if (there === "double precision")
+    return !/^(double precision|float8|real|float4|smallint|integer|int[24]?)$/.test(wanted)
+  const instant = /^(timestamptz|timestamp with time zone)/.test(wanted)
+  if (there.startsWith("timestamp") && there.includes("without time zone") && instant) return true
+  if (there === "date") return wanted.startsWith("timestamp")
+  return /^timestamp\([0-5]\)/.test(there) && wanted.startsWith("timestamp") && !/\([0-5]\)/.test(wanted)
+}
+
 async function hasKey(session: Session, target: Target): Promise<boolean> {
   const { rows } = await session.query(
     `SELECT FROM pg_index i
@@ -113,6 +137,14 @@ export async function inspectTarget(session: Session, target: Target): Promise<b
   for (const column of LINEAGE[target.mode])
     if (!there.has(column.name))
       mends.push(`ALTER TABLE ${table} ADD COLUMN ${quoteIdentifier(column.name)} ${column.type};`)
+  const types = new Map(existing.map((column) => [column.name, column.type]))
+  for (const column of target.columns) {
+    const there = types.get(column.name)
+    if (there !== undefined && losesDigits(column.type, there))
+      mends.push(
+        `ALTER TABLE ${table} ALTER COLUMN ${quoteIdentifier(column.name)} TYPE ${column.type}; -- it is ${there}, which would change values silently`,
+      )
+  }
   for (const column of existing)
     if (column.required && !ours.has(column.name))
       mends.push(`ALTER TABLE ${table} ALTER COLUMN ${quoteIdentifier(column.name)} DROP NOT NULL;`)

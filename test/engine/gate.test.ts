@@ -225,8 +225,13 @@ test("samples are five at most, and show no lineage of the run", async () => {
   expect(rows[1]?.samples[0]).toEqual({ id: 0, colour: null, _source: "many", _position: 1 })
 })
 
+test("a check with a property the schema does not have is refused where it is declared", () => {
+  expect(() => days({ checks: [notNull("shade"), unique(["id", "hue"]), passRate(0.9)] })).toThrow(
+    /"shade", which the schema does not have.*\n.*"hue", which the schema does not have/,
+  )
+})
+
 test.each([
-  ["a property it does not have", notNull("shade"), /"shade", which is not a property/, /id, colour/],
   [
     "a query that does not run",
     sql("broken", "SELECT FROM nowhere"),

@@ -103,3 +103,37 @@ describe("a run that is continued while the one that took over is at work", () =
     },
   )
 })
+
+describe("a run that another one took a single partition from", () => {
+  test.each<FailpointName>(["gate.judged", "publish.begun", "publish.before-commit"])(
+    "stopped at %s: leaves that partition alone, and the next run does the rest",
+    async (failpoint) => {
+      const orders = ordersOf(15, 3, 50)
+      await on.give(orders)
+      const child = new Child({
+        url: on.url,
+        pipeline: on.declared({ leaseMs: 700 }),
+        at: { failpoint, nth: 1, then: "stop" },
+      })
+      await child.stopped()
+      await leasesRunOut()
+      expect(await on.run(on.declared(), {}, { partitions: ["p01"] })).toMatchObject({
+        status: "completed",
+        attempt: 1,
+        partitions: { published: 1 },
+      })
+      const state = async (): Promise<unknown> => [
+        await tupleDigest(on.url, on.name),
+        await on.rows(`SELECT ctid, xmin, * FROM ops.source_positions WHERE pipeline_name = $1 ORDER BY 3, 4`),
+        await on.rows(`SELECT ctid, xmin, * FROM ops.processed_partitions WHERE pipeline_name = $1 ORDER BY 3, 4`),
+        await on.rows(`SELECT ctid, xmin, * FROM ops.dead_letters WHERE pipeline_name = $1 ORDER BY id`),
+      ]
+      const untouched = await state()
+      child.signal("SIGCONT")
+      expect((await child.ended()).report).toMatchObject({ status: "failed", error: { code: "LEASE_LOST" } })
+      expect(await state()).toEqual(untouched)
+      expect(await on.run(on.declared())).toMatchObject({ status: "completed", partitions: { unchanged: 1 } })
+      await expectLoaded(on.url, on.name, "append", orders)
+    },
+  )
+})

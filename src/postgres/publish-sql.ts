@@ -1,0 +1,86 @@
+import { quoteIdentifier, quoteLiteral } from "./quote.ts"
+import { allColumns, qualifiedName, type Target } from "./target.ts"
+
+export interface PublishRequest {
+  /** The staging table, schema-qualified and quoted. It holds the rows of `sources` and no others, and is gone afterwards. */
+  readonly staging: string
+  readonly target: Target
+  /** The `_source` values being published. */
+  readonly sources: readonly string[]
+  /** Those of them whose earlier rows are replaced. */
+  readonly replaced: readonly string[]
+}
+
+/** The pieces that the statements of a publish are made of; `s` is staging, `t` the target. */
+export interface Statements {
+  readonly table: string
+  readonly staging: string
+  readonly columns: string
+  readonly sameKey: string
+  readonly dataDiffers: string
+  readonly differs: string
+  readonly newer: string
+  readonly target: Target
+}
+
+export function statements({ staging, target, sources, replaced }: PublishRequest): Statements {
+  const names = allColumns(target)
+  const q = quoteIdentifier
+  const readAgain = `t._source = ANY(${textArray(replaced)})`
+  // xml, json and geometric types have no equality: their text is compared instead.
+  const comparable = (alias: string, column: { name: string; type: string }): string =>
+    ["json", "xml", "point"].includes(column.type) ? `${alias}.${q(column.name)}::text` : `${alias}.${q(column.name)}`
+  const data = target.columns.filter((column) => !target.key.includes(column.name))
+  const sameKeyOf = (alias: string): string =>
+    target.key.map((name) => `t.${q(name)} = ${alias}.${q(name)}`).join(" AND ")
+  const dataDiffers =
+    data.length === 0
+      ? "false"
+      : `(${data.map((column) => `${comparable("t", column)} IS DISTINCT FROM ${comparable("s", column)}`).join(" OR ")})`
+  return {
+    table: qualifiedName(target),
+    staging,
+    columns: names.map(q).join(", "),
+    sameKey: [sameKeyOf("s"), ...ownRows(target, sources)].join(" AND "),
+    dataDiffers,
+    // A row whose own source no longer says so, while another one does, is that one's from now on.
+    differs:
+      target.mode === "upsert" && replaced.length > 0 && sources.length > 1
+        ? `(${dataDiffers} OR (${readAgain} AND t._source <> s._source AND NOT EXISTS (SELECT FROM ${confirmedTable(staging)} c WHERE ${sameKeyOf("c")})))`
+        : dataDiffers,
+    // What stands in the table from a source that is read again is no rival: staging holds what that source says now.
+    newer: replaced.length === 0 ? isNewer(target) : `(NOT ${readAgain} AND ${isNewer(target)})`,
+    target,
+  }
+}
+
+/** By the column that orders versions, a missing value being the oldest, and where that says nothing by the order of reading. */
+function isNewer({ orderBy }: Target): string {
+  if (orderBy === undefined) return "t._seq > s._seq"
+  const [there, staged] = [`t.${quoteIdentifier(orderBy)}`, `s.${quoteIdentifier(orderBy)}`]
+  return `coalesce(${there} > ${staged} OR (${there} IS NOT NULL AND ${staged} IS NULL) OR (${there} IS NOT DISTINCT FROM ${staged} AND t._seq > s._seq), false)`
+}
+
+export const textArray = (texts: readonly string[]): string => `ARRAY[${texts.map(quoteLiteral).join(", ")}]::text[]`
+
+export const confirmedTable = (staging: string): string => `${staging}_confirmed`
+
+export const keyList = ({ key }: Target): string => key.map(quoteIdentifier).join(", ")
+
+export const newestFirst = ({ orderBy }: Target): string =>
+  [...(orderBy === undefined ? [] : [`${quoteIdentifier(orderBy)} DESC NULLS LAST`]), "_seq DESC", "ctid DESC"].join(
+    ", ",
+  )
+
+/** Appended rows meet only rows of their own source: saying so spares the join the rest of the table. */
+const ownRows = (target: Target, sources: readonly string[]): string[] =>
+  target.mode === "append" ? [`t._source = ANY(${textArray(sources)})`] : []
+
+export const changedRows = (sql: Statements): string =>
+  `FROM ${sql.staging} s JOIN ${sql.table} t ON ${sql.sameKey} WHERE NOT ${sql.newer} AND ${sql.differs}`
+
+export const newRows = (sql: Statements): string =>
+  `FROM ${sql.staging} s WHERE NOT EXISTS (SELECT FROM ${sql.table} t WHERE ${sql.sameKey})`
+
+export const goneRows = (sql: Statements): string =>
+  `${sql.table} t WHERE t._source = ANY($1::text[]) AND NOT EXISTS (SELECT FROM ${sql.staging} s WHERE ${sql.sameKey})`
