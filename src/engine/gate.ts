@@ -1,9 +1,10 @@
-import type { PartitionMeasures, SetCheck } from "../core/contracts.ts"
+import type { PartitionMeasures } from "../core/contracts.ts"
 import { SpillwayError } from "../core/errors.ts"
 import type { RecordObject } from "../core/records.ts"
 import type { QualityResult } from "../ledger/quality.ts"
 import { quoteIdentifier } from "../postgres/quote.ts"
 import type { Session } from "../postgres/session.ts"
+import { splitChecks } from "../quality/gate.ts"
 import type { GroupMember, RunContext } from "./run-context.ts"
 
 /** Failing rows kept with a result. */
@@ -21,7 +22,7 @@ export async function judgeGroup(
   staging: string,
   members: readonly GroupMember[],
 ): Promise<QualityResult[]> {
-  const checks = context.pipeline.checks.filter((check): check is SetCheck => check.level === "set")
+  const checks = splitChecks(context.pipeline.checks).set
   if (checks.length === 0 || members.length === 0) return []
   const column = columnResolver(context)
   const aggregates = checks.map((check) => Object.entries(check.aggregates?.(column) ?? {}))

@@ -1,7 +1,7 @@
 import { SpillwayError } from "../core/errors.ts"
 import { DecodeFault, type Batch, type Fault, type RecordObject } from "../core/records.ts"
-import type { RecordCheck } from "../core/contracts.ts"
 import { shown } from "../core/shown.ts"
+import { judgeRecord, splitChecks } from "../quality/gate.ts"
 import type { Pipeline } from "./definition.ts"
 
 /** The record goes to the dead letters. */
@@ -41,7 +41,7 @@ const reject = (fault: Fault): Rejected => new Rejected([fault])
 export function recordPath(pipeline: Pipeline, where: string, warn: (error: SpillwayError) => void): RecordPath {
   const { schema, output, prepare, transform, onNewColumn } = pipeline
   const untyped = pipeline.source.untyped
-  const checks = pipeline.checks.filter((check): check is RecordCheck => check.level === "record")
+  const checks = splitChecks(pipeline.checks).record
   const properties = [...(schema.inputs ?? output.columns?.map((column) => column.property) ?? [])]
   const nulls = new Float64Array(properties.length)
   const ignored = new Set<string>()
@@ -109,18 +109,8 @@ export function recordPath(pipeline: Pipeline, where: string, warn: (error: Spil
     return undefined
   }
 
-  function judge(record: RecordObject): Fault[] {
-    const faults: Fault[] = []
-    for (const check of checks) {
-      const fault = check.judge(record)
-      if (fault !== undefined) faults.push(fault)
-    }
-    return faults
-  }
-
   function checked(record: RecordObject): Outcome {
-    if (checks.length === 0) return record
-    const [first, ...others] = judge(record)
+    const [first, ...others] = judgeRecord(checks, record)
     return first === undefined ? record : new Rejected([first, ...others])
   }
 

@@ -3,7 +3,6 @@ import type { Counts, RunEventBody } from "../core/events.ts"
 import type { Ports } from "../core/ports.ts"
 import { zeroTally, type Tally } from "../ledger/progress.ts"
 import type { Target } from "../postgres/target.ts"
-import type { Connection } from "./connection.ts"
 import type { Pipeline } from "./definition.ts"
 import type { HeldPartition } from "./report.ts"
 import type { PlannedPartition } from "./plan.ts"
@@ -121,5 +120,3 @@ export function addNumbers(
   for (const [key, value] of Object.entries(b)) sum[key] = (sum[key] ?? 0) + value
   return sum
 }
-
-export type { Connection }
