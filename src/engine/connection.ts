@@ -34,6 +34,7 @@ export class Connection {
   readonly #signal: AbortSignal
   readonly #emit: (event: RunEventBody) => void
   #session: Session | undefined
+  #connecting: Promise<Session> | undefined
 
   constructor(
     database: Database,
@@ -51,7 +52,9 @@ export class Connection {
   /** The live session, or a new one. One try. */
   async session(): Promise<Session> {
     if (this.#session !== undefined && !this.#session.broken) return this.#session
-    this.#session = await this.#connect()
+    // Two may ask at once: a heartbeat, and the run itself.
+    this.#connecting ??= this.#connect().finally(() => (this.#connecting = undefined))
+    this.#session = await this.#connecting
     return this.#session
   }
 

@@ -105,7 +105,7 @@ export async function endRun(
     counts,
     partitions: {
       total: work.total,
-      chosen: work.planned.length,
+      chosen: work.planned.length + (work.resumes?.published ?? 0),
       reasons: work.reasons,
       published,
       held: totals.held.length,
