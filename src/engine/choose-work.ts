@@ -16,7 +16,7 @@ import { stagedProgress } from "../ledger/progress.ts"
 import { latestRun, type RunRow } from "../ledger/runs.ts"
 import type { Session } from "../postgres/session.ts"
 import type { Pipeline } from "./definition.ts"
-import { acquireLeases } from "./leasing.ts"
+import { acquireLeases, settleHolders } from "./leasing.ts"
 import { reasonFor, type PlannedPartition } from "./plan.ts"
 
 /** What a run is to do, with the leases for it taken. */
@@ -44,6 +44,7 @@ export interface ChooseOptions {
 
 /** Lists the source, compares it with the ledger and takes the leases of what is to be done. */
 export async function chooseWork(session: Session, pipeline: Pipeline, options: ChooseOptions): Promise<Work> {
+  await settleHolders(session, options.ports.clock, pipeline.name, options.holder, options.signal)
   const before = await knownPartitions(session, pipeline.name)
   const listed = await listSource(pipeline, options, before)
   const interrupted = await interruptedRun(session, pipeline.name)

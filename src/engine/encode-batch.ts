@@ -25,7 +25,7 @@ export interface EncodedBatch {
   without(refused: ReadonlyMap<number, Fault>): EncodedBatch
 }
 
-/** The batch before is on its way into the database meanwhile: its next step is not kept waiting for longer than this takes. */
+/** After so many records their lines are handed on, and input and output go on: the database takes them while the next are read. */
 const RECORDS_PER_TURN = 500
 
 export interface EncodeContext {
@@ -40,8 +40,11 @@ export interface EncodeContext {
 const escapeCopy = (text: string): string =>
   text.replace(/[\\\t\n\r]/g, (c) => (c === "\\" ? "\\\\" : c === "\t" ? "\\t" : c === "\n" ? "\\n" : "\\r"))
 
-/** Makes the function that takes the records of a partition's batches through the record path and encodes what is to be loaded. */
-export function batchEncoder(context: EncodeContext, path: RecordPath): (batch: Batch) => Promise<EncodedBatch> {
+/** Takes the records of a batch through the record path and encodes what is to be loaded; `send` gets the lines as they come. */
+export type BatchEncoder = (batch: Batch, send: (lines: Buffer) => void) => Promise<EncodedBatch>
+
+/** Makes the encoder for the batches of one partition. */
+export function batchEncoder(context: EncodeContext, path: RecordPath): BatchEncoder {
   const { pipeline, origin } = context
   const columns = pipeline.output.columns ?? []
   const encode = rowEncoder(columns)
@@ -51,7 +54,7 @@ export function batchEncoder(context: EncodeContext, path: RecordPath): (batch: 
   const tail = `\t${escapeCopy(context.runId)}\n`
   const seqOf = sequence(context.seq)
 
-  return async (batch) => {
+  return async (batch, send) => {
     const text = new CopyText()
     const lineRecords: number[] = []
     const letters: StagedLetter[] = []
@@ -106,10 +109,14 @@ export function batchEncoder(context: EncodeContext, path: RecordPath): (batch: 
     }
 
     for (let i = 0; i < batch.length; i++) {
-      if (i % RECORDS_PER_TURN === RECORDS_PER_TURN - 1) await context.turn()
+      if (i % RECORDS_PER_TURN === RECORDS_PER_TURN - 1) {
+        text.sendTo(send)
+        await context.turn()
+      }
       const outcome = path.process(batch, i)
       settle(i, outcome instanceof Promise ? await outcome : outcome)
     }
+    text.sendTo(send)
     tally.read = batch.length
     tally.nulls = path.takeNulls()
     return encoded({ lines: text.bytes(), lineRecords, letters, tally }, (i, fault) =>
@@ -159,6 +166,7 @@ const GATHERED_LINES = 64
 class CopyText {
   #bytes = Buffer.allocUnsafe(256 * 1024)
   #length = 0
+  #sent = 0
   #gathered = ""
   #count = 0
 
@@ -167,7 +175,14 @@ class CopyText {
     if (++this.#count >= GATHERED_LINES) this.#write()
   }
 
-  /** Removes the last `lines` lines. */
+  /** Hands on what has come since the last time. */
+  sendTo(send: (lines: Buffer) => void): void {
+    this.#write()
+    if (this.#length > this.#sent) send(this.#bytes.subarray(this.#sent, this.#length))
+    this.#sent = this.#length
+  }
+
+  /** Removes the last `lines` lines, which have not been handed on. */
   takeBack(lines: number): void {
     this.#write()
     for (let n = 0; n < lines; n++) this.#length = this.#bytes.lastIndexOf(0x0a, this.#length - 2) + 1

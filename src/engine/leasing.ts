@@ -1,13 +1,17 @@
 import { hostname } from "node:os"
 import { SpillwayError, systemCode } from "../core/errors.ts"
 import type { Clock } from "../core/clock.ts"
-import { endConnections, heldLeases, renewLeases, takeLeases, type HeldLease } from "../ledger/leases.ts"
+import { endConnections, heldLeases, releaseLeases, renewLeases, takeLeases, type HeldLease } from "../ledger/leases.ts"
 import { ownsRun } from "../ledger/runs.ts"
 import type { Session } from "../postgres/session.ts"
 import type { Connection } from "./connection.ts"
 
 /** How often a waiting run looks whether leases have become free. */
 const WAIT_POLL_MS = 1_000
+
+/** So long a killed process's connections are waited for, and how often they are looked for. */
+const LEAVING_MS = 10_000
+const LEAVING_POLL_MS = 50
 
 export interface Acquired {
   readonly epochs: ReadonlyMap<string, number>
@@ -24,8 +28,10 @@ type Standing = "busy" | "lost" | "take-over"
 function standing(lease: HeldLease): Standing {
   if (lease.expired) return "take-over"
   if (lease.connected) return "busy"
-  return lease.host === hostname() && !isAlive(lease.processId) ? "take-over" : "lost"
+  return isGone(lease) ? "take-over" : "lost"
 }
+
+const isGone = (lease: HeldLease): boolean => lease.host === hostname() && !isAlive(lease.processId)
 
 function isAlive(processId: number): boolean {
   try {
@@ -33,6 +39,31 @@ function isAlive(processId: number): boolean {
     return true
   } catch (error) {
     return systemCode(error) === "EPERM"
+  }
+}
+
+/**
+ * Gives back every lease whose holder cannot be at work any more, also of partitions that are not to be done now. The
+ * connections of a killed process outlive it for as long as the server is busy with its last statement: that is waited for.
+ */
+export async function settleHolders(
+  session: Session,
+  clock: Clock,
+  pipeline: string,
+  self: string,
+  signal: AbortSignal,
+): Promise<void> {
+  const deadline = clock.monotonic() + LEAVING_MS
+  for (;;) {
+    const held = await heldLeases(session, pipeline, undefined, self)
+    const over = held.filter((lease) => standing(lease) === "take-over").map((lease) => lease.holder)
+    for (const holder of new Set(over)) {
+      await endConnections(session, holder)
+      await releaseLeases(session, holder)
+    }
+    const leaving = held.some((lease) => lease.connected && !lease.expired && isGone(lease))
+    if (!leaving || clock.monotonic() > deadline) return
+    await clock.sleep(LEAVING_POLL_MS, signal)
   }
 }
 

@@ -1,6 +1,6 @@
 import type { PartitionReader, SourceContext } from "../core/contracts.ts"
 import { asSpillwayError, SpillwayError } from "../core/errors.ts"
-import type { Batch, Fault, Position } from "../core/records.ts"
+import type { Batch, Position } from "../core/records.ts"
 import { stageLetters } from "../ledger/dead-letters.ts"
 import { lockPositions } from "../ledger/partitions.ts"
 import {
@@ -12,12 +12,12 @@ import {
   type StagedProgress,
   type Tally,
 } from "../ledger/progress.ts"
-import { refusedCopyLine } from "../postgres/errors.ts"
 import type { Session } from "../postgres/session.ts"
 import { allColumns, createStaging, inspectTarget } from "../postgres/target.ts"
 import { quoteIdentifier } from "../postgres/quote.ts"
 import type { Connection } from "./connection.ts"
-import { batchEncoder, splitLines, type EncodedBatch } from "./encode-batch.ts"
+import { copyBatch, type BatchToCopy } from "./copy-batch.ts"
+import { batchEncoder, type BatchEncoder, type EncodedBatch } from "./encode-batch.ts"
 import { recordPath } from "./record-path.ts"
 import {
   addTally,
@@ -204,23 +204,12 @@ export class Stager {
       if (!metColumns) path.meetColumns(r.columns)
       metColumns = true
     }
-    // One batch is on its way into the database while the next one is read and checked.
-    let inFlight: Promise<void> = Promise.resolve()
-    try {
-      for await (const batch of reader) {
-        const begun = context.ports.clock.monotonic()
-        meetColumns(reader)
-        const ready = await timed(context, "read", () => encode(batch))
-        await timed(context, "stage", () => inFlight)
-        signal.throwIfAborted()
-        inFlight = this.#stageBatch(group, member, batch, ready, begun)
-        // Settled by the await above or below; a failure in between must not count as unhandled.
-        inFlight.catch(() => undefined)
-      }
+    for await (const batch of reader) {
       meetColumns(reader)
-    } finally {
-      await timed(context, "stage", () => inFlight)
+      signal.throwIfAborted()
+      await this.#stageBatch(group, member, batch, encode)
     }
+    meetColumns(reader)
     await this.#connection.retrying("completing a partition", async (session, attempt) => {
       if (attempt > 1 && (await this.#wasCarriedOut(session, member))) return
       await this.#advance(session, member, { position: undefined, complete: true, tally: member.tally })
@@ -229,38 +218,49 @@ export class Stager {
     member.complete = true
   }
 
-  async #stageBatch(
-    group: Group,
-    member: GroupMember,
-    batch: Batch,
-    ready: EncodedBatch,
-    begun: number,
-  ): Promise<void> {
+  /** Reads, checks and copies a batch in one go, and commits it with its letters and its position. */
+  async #stageBatch(group: Group, member: GroupMember, batch: Batch, encode: BatchEncoder): Promise<void> {
     const { context } = this
-    let staged = ready
-    let tally: Tally = member.tally
+    const { clock, failpoints } = context.ports
+    const key = member.plan.partition.key
+    const begun = clock.monotonic()
+    const readBefore = context.steps["read"] ?? 0
+    const toCopy: BatchToCopy = {
+      encoded: undefined,
+      encode: (send) => timed(context, "read", () => encode(batch, send)),
+    }
+    let staged: EncodedBatch | undefined
     await this.#connection.retrying("staging a batch", async (session, attempt) => {
       if (attempt > 1 && (await this.#wasCarriedOut(session, member))) return
       await session.transaction(async () => {
-        staged = await this.#copy(session, group, ready)
+        staged = await copyBatch(session, this.#copySql(group), toCopy)
         await stageLetters(session, context.runId, member.partitionNo, staged.letters)
-        tally = addTally(member.tally, staged.tally)
+        const tally = addTally(member.tally, staged.tally)
         await this.#advance(session, member, { position: batch.position, complete: false, tally })
       })
     })
-    member.tally = tally
+    const { tally } = staged ?? { tally: zeroTally() }
+    member.tally = addTally(member.tally, tally)
     member.batches++
+    const durationMs = clock.monotonic() - begun
+    context.steps["stage"] = (context.steps["stage"] ?? 0) + durationMs - ((context.steps["read"] ?? 0) - readBefore)
+    const { read, filtered, deadLettered } = tally
     context.emit({
       type: "batch.staged",
-      partition: member.plan.partition.key,
+      partition: key,
       bytes: batch.bytes,
-      read: staged.tally.read,
-      staged: staged.tally.staged,
-      filtered: staged.tally.filtered,
-      deadLettered: staged.tally.deadLettered,
-      durationMs: context.ports.clock.monotonic() - begun,
+      read,
+      staged: tally.staged,
+      filtered,
+      deadLettered,
+      durationMs,
     })
-    await context.ports.failpoints.hit("batch.staged", { partition: member.plan.partition.key, batch: member.batches })
+    await failpoints.hit("batch.staged", { partition: key, batch: member.batches })
+  }
+
+  #copySql(group: Group): string {
+    const names = allColumns(this.context.target).map(quoteIdentifier).join(", ")
+    return `COPY ${stagingTable(this.context.runNo, group.number)} (${names}) FROM STDIN`
   }
 
   async #advance(
@@ -286,25 +286,6 @@ export class Stager {
     const now = await progressOf(session, this.context.runId, member.plan.partition.key)
     if (now === undefined) throw new StagingLost(`the progress of ${member.plan.partition.key}`)
     return now.batches === member.batches + 1
-  }
-
-  /** Copies the lines; records that the database refuses come back as letters instead. */
-  async #copy(session: Session, group: Group, ready: EncodedBatch): Promise<EncodedBatch> {
-    const names = allColumns(this.context.target).map(quoteIdentifier).join(", ")
-    const sql = `COPY ${stagingTable(this.context.runNo, group.number)} (${names}) FROM STDIN`
-    if (ready.lines.length === 0) return ready
-    await session.query("SAVEPOINT batch")
-    try {
-      await session.copyIn(sql, ready.lines)
-      return ready
-    } catch (error) {
-      if (!isRefusal(error)) throw error
-      await session.query("ROLLBACK TO SAVEPOINT batch")
-    }
-    const refused = await findRefused(session, sql, ready)
-    const kept = ready.without(refused)
-    if (kept.lines.length > 0) await session.copyIn(sql, kept.lines)
-    return kept
   }
 
   /** Takes the rows of a partition that cannot be read to its end out of staging again; its letters stay. */
@@ -345,55 +326,3 @@ const RUN_LEVEL = new Set([
 /** A database server without room is everybody's; a file that cannot be read is its partition's. */
 const isRunLevel = (error: SpillwayError): boolean =>
   RUN_LEVEL.has(error.code) || (error.code === "RESOURCE" && error.context["sqlState"] !== undefined)
-
-const isRefusal = (error: unknown): error is SpillwayError =>
-  error instanceof SpillwayError && error.code === "DB_CONSTRAINT"
-
-/** Lines that are copied at once after one was refused; more as long as all goes well. */
-const SMALLEST_PROBE = 16
-
-/**
- * The records whose rows the database refuses, each found by the line that COPY names. Leaves nothing in staging. What is
- * copied again after each refusal grows with the distance between them, so that many of them do not cost their square.
- */
-async function findRefused(session: Session, sql: string, batch: EncodedBatch): Promise<Map<number, Fault>> {
-  const refused = new Map<number, Fault>()
-  const lines = splitLines(batch.lines)
-  await session.query("SAVEPOINT refusal")
-  let from = 0
-  let probe = lines.length
-  while (from < lines.length) {
-    try {
-      await session.copyIn(sql, Buffer.concat(lines.slice(from, from + probe)))
-      from += probe
-      probe *= 2
-    } catch (error) {
-      if (!isRefusal(error)) throw error
-      const line = refusedCopyLine(error)
-      // Without a line nothing tells which record it is; the partition is held with the server's own words.
-      if (line === undefined) throw error
-      const at = from + line - 1
-      const record = batch.lineRecords[at]
-      if (record === undefined) throw error
-      refused.set(record, refusal(error))
-      from = at + 1
-      probe = Math.max(SMALLEST_PROBE, 2 * line)
-      await session.query("ROLLBACK TO SAVEPOINT refusal")
-    }
-  }
-  await session.query("ROLLBACK TO SAVEPOINT refusal")
-  return refused
-}
-
-function refusal(error: SpillwayError): Fault {
-  const { constraint, sqlState } = error.context
-  const column = error.context.column ?? /, column (.+?)(?::|$)/.exec(error.where ?? "")?.[1]
-  const rule = [constraint, sqlState].find((name) => typeof name === "string")
-  return {
-    code: "DB_CONSTRAINT",
-    step: "load",
-    rule: rule ?? "refused",
-    message: `the database refuses it: ${error.message}`,
-    ...(typeof column === "string" ? { path: column } : {}),
-  }
-}

@@ -26,11 +26,11 @@ export interface HeldLease {
   readonly connected: boolean
 }
 
-/** Who else holds leases on these partitions, by the database's clock and its list of connections. */
+/** Who else holds leases on these partitions (undefined: on any), by the database's clock and its list of connections. */
 export async function heldLeases(
   session: Session,
   pipeline: string,
-  keys: readonly string[],
+  keys: readonly string[] | undefined,
   self: string,
 ): Promise<HeldLease[]> {
   const { rows } = await session.query<{
@@ -48,9 +48,9 @@ export async function heldLeases(
             l.expires_at <= clock_timestamp() AS expired,
             EXISTS (SELECT FROM pg_stat_activity a WHERE a.application_name = 'spillway/' || l.holder) AS connected
      FROM ops.leases l
-     WHERE l.pipeline_name = $1 AND l.partition_key = ANY($2::text[]) AND l.holder <> $3
+     WHERE l.pipeline_name = $1 AND ($2::text[] IS NULL OR l.partition_key = ANY($2::text[])) AND l.holder <> $3
      ORDER BY l.partition_key`,
-    [pipeline, keys, self],
+    [pipeline, keys ?? null, self],
   )
   return rows.map((row) => ({
     partition: row.partition_key,

@@ -1,4 +1,5 @@
 import type { Client } from "pg"
+import type { CopyStreamQuery } from "pg-copy-streams"
 import { SpillwayError } from "../core/errors.ts"
 import { classifyDatabaseError } from "./errors.ts"
 
@@ -17,11 +18,23 @@ export interface Session {
   query<Row = Record<string, unknown>>(text: string, values?: readonly unknown[]): Promise<QueryResult<Row>>
   /** `COPY … FROM STDIN` with all its data; the rows copied. */
   copyIn(sql: string, data: Uint8Array): Promise<number>
+  /** Begins a `COPY … FROM STDIN` whose data are yet to come. Nothing else may be asked of the session until it has ended. */
+  startCopy(sql: string): Promise<CopyIn>
   /** Runs `body` between BEGIN and COMMIT; rolls back when it throws. */
   transaction<T>(body: () => Promise<T>): Promise<T>
   /** Cuts the connection without a word to the server. */
   destroy(): void
   end(): Promise<void>
+}
+
+/** A COPY under way. */
+export interface CopyIn {
+  /** Hands over the next bytes, which must not be written to again. What is handed over after a failure is ignored. */
+  write(data: Uint8Array): void
+  /** No more data: the rows copied, or why the server refused them. */
+  finish(): Promise<number>
+  /** Gives up: nothing is copied. */
+  abandon(): Promise<void>
 }
 
 export interface ConnectOptions {
@@ -91,25 +104,15 @@ class PgSession implements Session {
   }
 
   async copyIn(sql: string, data: Uint8Array): Promise<number> {
-    this.#requireAlive()
+    const copy = await this.startCopy(sql)
+    copy.write(data)
+    return copy.finish()
+  }
+
+  async startCopy(sql: string): Promise<CopyIn> {
     const { from } = await import("pg-copy-streams")
-    const stream = this.#client.query(from(sql))
-    try {
-      await new Promise<void>((resolve, reject) => {
-        const lost = (): void => reject(new SpillwayError("DB_UNAVAILABLE", "the connection was lost during COPY"))
-        this.#client.once("end", lost)
-        const settled = (then: () => void) => (): void => {
-          this.#client.removeListener("end", lost)
-          then()
-        }
-        stream.once("finish", settled(resolve))
-        stream.once("error", (error: Error) => settled(() => reject(error))())
-        stream.end(data)
-      })
-    } catch (error) {
-      throw classifyDatabaseError(error)
-    }
-    return stream.rowCount
+    this.#requireAlive()
+    return new PgCopy(this.#client, this.#client.query(from(sql)))
   }
 
   async transaction<T>(body: () => Promise<T>): Promise<T> {
@@ -138,5 +141,50 @@ class PgSession implements Session {
 
   #requireAlive(): void {
     if (this.broken) throw new SpillwayError("DB_UNAVAILABLE", "the database connection was lost")
+  }
+}
+
+class PgCopy implements CopyIn {
+  readonly #stream: CopyStreamQuery
+  readonly #settled: Promise<void>
+  #over = false
+
+  constructor(client: Client, stream: CopyStreamQuery) {
+    this.#stream = stream
+    this.#settled = new Promise((resolve, reject) => {
+      const lost = (): void => fail(new SpillwayError("DB_UNAVAILABLE", "the connection was lost during COPY"))
+      const fail = (error: Error): void => {
+        this.#over = true
+        client.removeListener("end", lost)
+        reject(error)
+      }
+      client.once("end", lost)
+      stream.once("finish", () => {
+        client.removeListener("end", lost)
+        resolve()
+      })
+      stream.on("error", fail)
+    })
+    // Told by finish(); until then a failure must not count as unhandled.
+    this.#settled.catch(() => undefined)
+  }
+
+  write(data: Uint8Array): void {
+    if (!this.#over) this.#stream.write(data)
+  }
+
+  async finish(): Promise<number> {
+    if (!this.#over) this.#stream.end()
+    try {
+      await this.#settled
+    } catch (error) {
+      throw classifyDatabaseError(error)
+    }
+    return this.#stream.rowCount
+  }
+
+  async abandon(): Promise<void> {
+    if (!this.#over) this.#stream.destroy(new Error("given up by the client"))
+    await this.#settled.catch(() => undefined)
   }
 }

@@ -71,16 +71,22 @@ test("values that only the database refuses cost their own records, among thousa
 })
 
 /** The bed's database, each COPY of which goes through `copy` first. */
-function watched(copy: (data: Uint8Array) => void): Database {
+function watched(seen: { start?: () => void; data?: (data: Uint8Array) => void }): Database {
   const server = database(bed.url)
   return {
     ...server,
     async connect(options) {
       const session = await server.connect(options)
-      const copyIn = session.copyIn.bind(session)
-      session.copyIn = async (sql, data) => {
-        copy(data)
-        return copyIn(sql, data)
+      const startCopy = session.startCopy.bind(session)
+      session.startCopy = async (sql) => {
+        seen.start?.()
+        const copy = await startCopy(sql)
+        const write = copy.write.bind(copy)
+        copy.write = (data) => {
+          seen.data?.(data)
+          write(data)
+        }
+        return copy
       }
       return session
     },
@@ -95,7 +101,7 @@ test("many refused records in a batch do not cost their square", async () => {
   partitions = { a: good(2_000) }
   let copied = 0
   const one = orders({ source: recordsSource(() => partitions, { batchSize: 2_000 }) })
-  const report = await bed.run(one, { database: watched((data) => (copied += data.byteLength)) })
+  const report = await bed.run(one, { database: watched({ data: (data) => (copied += data.byteLength) }) })
   expect(report).toMatchObject({ status: "completed", counts: { read: 2_000, deadLettered: 2_000 } })
   // Each line goes over the wire a few times, not a thousand times.
   expect(copied).toBeLessThan(20 * 2_000 * 60)
@@ -104,12 +110,14 @@ test("many refused records in a batch do not cost their square", async () => {
 test("a server without room ends the run, and holds no partition for it", async () => {
   partitions = { a: good(1_500), b: good(10, 5_000) }
   let copies = 0
-  const full = watched(() => {
-    if (++copies === 2)
-      throw new SpillwayError("RESOURCE", "could not extend file", {
-        hint: "make room",
-        context: { sqlState: "53100" },
-      })
+  const full = watched({
+    start: () => {
+      if (++copies === 2)
+        throw new SpillwayError("RESOURCE", "could not extend file", {
+          hint: "make room",
+          context: { sqlState: "53100" },
+        })
+    },
   })
   const first = await bed.run(orders(), { database: full })
   expect(first).toMatchObject({ status: "failed", held: [], error: { code: "RESOURCE", hint: "make room" } })

@@ -2,7 +2,9 @@ import { afterAll, afterEach, beforeAll, expect, test } from "vitest"
 import type { RunEvent } from "../../src/core/events.ts"
 import { seededRandom, type Random } from "../../src/core/random.ts"
 import type { TableMode } from "../../src/engine/definition.ts"
+import { Connection } from "../../src/engine/connection.ts"
 import { runPipeline } from "../../src/engine/run.ts"
+import type { ConnectOptions } from "../../src/postgres/session.ts"
 import { systemPorts, throwAwayDatabase, type ThrowAwayDatabase } from "../../src/testing/index.ts"
 import { testDatabaseUrl } from "../postgres/server.ts"
 import { impatientPorts } from "./impatient.ts"
@@ -124,4 +126,25 @@ test.each<{ what: string; plant: (chance: Random) => ProxyOptions }>([
   }
   console.log(`${what}: ${cuts} cuts, ${runs} runs for ${LOADS} loads; 0 lost, 0 doubled`)
   expect(cuts).toBeGreaterThan(20)
+})
+
+test("two parts of a run that find their connection lost at the same moment share the new one", async () => {
+  let connects = 0
+  const counting = {
+    ...database,
+    connect: (options?: ConnectOptions) => {
+      connects++
+      return database.connect(options)
+    },
+  }
+  const signal = new AbortController().signal
+  const connection = new Connection(counting, "holder", systemPorts, signal, () => undefined)
+  const [first, same] = await Promise.all([connection.session(), connection.session()])
+  expect(same).toBe(first)
+  first.destroy()
+  const [second, again] = await Promise.all([connection.session(), connection.session()])
+  expect(again).toBe(second)
+  expect(second).not.toBe(first)
+  expect(connects).toBe(2)
+  await connection.end()
 })
