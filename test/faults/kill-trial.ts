@@ -31,8 +31,8 @@ export interface Outcome {
   readonly faults: readonly string[]
 }
 
-/** Batches that are read and not yet staged: one on its way into the database, one read meanwhile. */
-const READ_AHEAD = 2
+/** Batches that are read and not yet staged: a batch is copied while it is read. */
+const READ_AHEAD = 1
 
 const EMPTY = "kill_empty"
 const nameOf = ({ mode, scenario }: Combination): string => `kill_${mode}_${scenario.replace(/\W/g, "_")}`
