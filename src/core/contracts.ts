@@ -17,6 +17,22 @@ export interface Column {
 
 export type Validation = { readonly value: RecordObject } | { readonly faults: readonly Fault[] }
 
+/** What a byte check says of a field: nothing for sure; right as it stands; right, with `suffix` behind it. */
+export const UNSURE = 0
+export const AS_IT_STANDS = 1
+export const WITH_SUFFIX = 2
+
+/**
+ * A check of a property on the bytes of its text. It never refuses: what it is not sure of is left to `validate`. What it
+ * is sure of, `fit`, `validate` and the encoding for PostgreSQL would give back byte for byte.
+ */
+export interface ByteCheck {
+  /** Absence is accepted. */
+  readonly optional: boolean
+  readonly suffix: Uint8Array
+  judge(bytes: Uint8Array, from: number, to: number): typeof UNSURE | typeof AS_IT_STANDS | typeof WITH_SUFFIX
+}
+
 /** A schema as the engine sees it, whatever library it was written with. */
 export interface RecordSchema {
   /** In the order of the schema; undefined when the schema cannot tell. */
@@ -34,6 +50,8 @@ export interface RecordSchema {
    */
   fit(record: RecordObject, untyped: boolean): void
   validate(record: RecordObject): Validation | Promise<Validation>
+  /** By property, in the order of `columns`; undefined where one of them cannot be judged by its bytes. */
+  readonly byteChecks: ReadonlyMap<string, ByteCheck> | undefined
   /** Says what the schema accepts and produces; part of the pipeline's definition version. */
   readonly description: JsonValue
 }

@@ -52,6 +52,25 @@ export class DecodeFault {
 }
 
 /**
+ * Records of text fields as ranges of bytes: what checks on bytes work on, without a record object. Field j of record i ends at
+ * `ends[i * columns.length + j]`, whose upper two bits are flags, and begins one byte after the end of the one before, or at
+ * `starts[i]`.
+ */
+export interface FieldRanges {
+  readonly columns: readonly string[]
+  readonly bytes: Uint8Array
+  readonly starts: Uint32Array
+  readonly ends: Uint32Array
+  /** Whether record i has fields at all: one that is not well formed has none. */
+  readonly isWhole: (i: number) => boolean
+}
+
+/** Bits of `FieldRanges.ends`: the offset; the field is in quotes (which lie within its range); it has doubled quotes inside. */
+export const FIELD_OFFSET = 0x3fff_ffff
+export const FIELD_QUOTED = 0x4000_0000
+export const FIELD_DOUBLED = 0x8000_0000
+
+/**
  * The unit of reading, staging and resuming: a view over the bytes a source read, not an array of objects.
  * Records are numbered from 0. `record(i)` makes a fresh object on each call.
  */
@@ -68,4 +87,6 @@ export interface Batch {
   /** The number that orders record i within its partition and names it in `_position`: strictly increasing; the physical line for files. */
   ordinal(i: number): number
   place(i: number): Place
+  /** The same records as fields of text, for formats that have them and where blank is the only word for absent. */
+  readonly fields?: FieldRanges | undefined
 }

@@ -2,9 +2,11 @@ import { SpillwayError } from "../core/errors.ts"
 import type { Batch, Fault, RecordObject } from "../core/records.ts"
 import { makeLetter, type LetterOrigin } from "../dead-letters/letter.ts"
 import type { StagedLetter } from "../ledger/dead-letters.ts"
-import { zeroTally, type Tally } from "../ledger/progress.ts"
+import { addNumbers, zeroTally, type Tally } from "../ledger/progress.ts"
 import { rowEncoder } from "../schema/encode.ts"
 import type { Pipeline } from "./definition.ts"
+import { CopyText } from "./copy-text.ts"
+import { fastRows } from "./fast-rows.ts"
 import { Expanded, FILTERED, Rejected, type Outcome, type RecordPath } from "./record-path.ts"
 
 /** `_seq` is the partition's number times this, plus the position; a partition has room for as many positions. */
@@ -108,18 +110,24 @@ export function batchEncoder(context: EncodeContext, path: RecordPath): BatchEnc
       tally.expanded += added - 1
     }
 
+    const rows = fastRows(pipeline, batch, path, { head, tail, append, seqOf })
     for (let i = 0; i < batch.length; i++) {
       if (i % RECORDS_PER_TURN === RECORDS_PER_TURN - 1) {
         text.sendTo(send)
         await context.turn()
+      }
+      if (rows?.write(i, text) === true) {
+        lineRecords.push(i)
+        tally.staged++
+        continue
       }
       const outcome = path.process(batch, i)
       settle(i, outcome instanceof Promise ? await outcome : outcome)
     }
     text.sendTo(send)
     tally.read = batch.length
-    tally.nulls = path.takeNulls()
-    return encoded({ lines: text.bytes(), lineRecords, letters, tally }, (i, fault) =>
+    tally.nulls = addNumbers(path.takeNulls(), rows?.nulls() ?? {})
+    return encoded({ lines: text.text(), lineRecords, letters, tally }, (i, fault) =>
       makeLetter(origin, batch, i, [fault]),
     )
   }
@@ -157,54 +165,6 @@ export function splitLines(text: Buffer): Buffer[] {
     from = end
   }
   return lines
-}
-
-/** Lines gathered as a string until they are worth a write: many small strings that live on would keep the collector busy. */
-const GATHERED_LINES = 64
-
-/** COPY text under construction: bytes, not a string per line. */
-class CopyText {
-  #bytes = Buffer.allocUnsafe(256 * 1024)
-  #length = 0
-  #sent = 0
-  #gathered = ""
-  #count = 0
-
-  add(line: string): void {
-    this.#gathered += line
-    if (++this.#count >= GATHERED_LINES) this.#write()
-  }
-
-  /** Hands on what has come since the last time. */
-  sendTo(send: (lines: Buffer) => void): void {
-    this.#write()
-    if (this.#length > this.#sent) send(this.#bytes.subarray(this.#sent, this.#length))
-    this.#sent = this.#length
-  }
-
-  /** Removes the last `lines` lines, which have not been handed on. */
-  takeBack(lines: number): void {
-    this.#write()
-    for (let n = 0; n < lines; n++) this.#length = this.#bytes.lastIndexOf(0x0a, this.#length - 2) + 1
-  }
-
-  bytes(): Buffer {
-    this.#write()
-    return this.#bytes.subarray(0, this.#length)
-  }
-
-  #write(): void {
-    // Three bytes is the most that one UTF-16 unit takes in UTF-8.
-    const room = this.#length + this.#gathered.length * 3
-    if (room > this.#bytes.length) {
-      const larger = Buffer.allocUnsafe(Math.max(room, this.#bytes.length * 2))
-      this.#bytes.copy(larger, 0, 0, this.#length)
-      this.#bytes = larger
-    }
-    this.#length += this.#bytes.write(this.#gathered, this.#length)
-    this.#gathered = ""
-    this.#count = 0
-  }
 }
 
 /** `_seq` as decimal text; BigInt only where a double would not hold it. */

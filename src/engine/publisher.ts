@@ -3,7 +3,7 @@ import { addCounts, imbalance, zeroCounts, type Counts } from "../core/events.ts
 import { commitLetters, supersedeLetters } from "../ledger/dead-letters.ts"
 import { releaseLeases } from "../ledger/leases.ts"
 import { movePositions, recordOutcomes, rivalPipeline, type PartitionOutcome } from "../ledger/partitions.ts"
-import { clearProgress, stagedProgress } from "../ledger/progress.ts"
+import { addNumbers, clearProgress, stagedProgress } from "../ledger/progress.ts"
 import { insertQualityResults, type QualityResult } from "../ledger/quality.ts"
 import { updateRunTotals } from "../ledger/runs.ts"
 import { recordTouches } from "../ledger/touched.ts"
@@ -13,7 +13,6 @@ import { commitKnowing } from "./commit.ts"
 import type { Connection } from "./connection.ts"
 import { judgeGroup } from "./gate.ts"
 import {
-  addNumbers,
   leaseLost,
   StagingLost,
   stagingTable,

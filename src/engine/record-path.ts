@@ -31,6 +31,8 @@ export interface RecordPath {
   process(batch: Batch, i: number): Outcome | Promise<Outcome>
   /** Judges the columns a partition says it has; throws `SCHEMA_DRIFT` when they hold the partition. */
   meetColumns(columns: readonly string[] | undefined): void
+  /** The columns were looked at, and none is unknown: records need not be looked at for that. */
+  columnsAreKnown(): boolean
   /** Nulls per property seen since the last call. */
   takeNulls(): Record<string, number>
 }
@@ -157,6 +159,7 @@ export function recordPath(pipeline: Pipeline, where: string, warn: (error: Spil
 
   return {
     meetColumns,
+    columnsAreKnown: () => columnsAreKnown,
     process(batch, i) {
       let record = batch.record(i)
       if (record instanceof DecodeFault) return reject(record.fault)

@@ -99,24 +99,3 @@ export async function timed<T>(
     context.steps[name] = (context.steps[name] ?? 0) + context.ports.clock.monotonic() - start
   }
 }
-
-export function addTally(into: Tally, more: Tally): Tally {
-  return {
-    read: into.read + more.read,
-    expanded: into.expanded + more.expanded,
-    staged: into.staged + more.staged,
-    filtered: into.filtered + more.filtered,
-    deadLettered: into.deadLettered + more.deadLettered,
-    nulls: addNumbers(into.nulls, more.nulls),
-    codes: addNumbers(into.codes, more.codes),
-  }
-}
-
-export function addNumbers(
-  a: Readonly<Record<string, number>>,
-  b: Readonly<Record<string, number>>,
-): Record<string, number> {
-  const sum: Record<string, number> = { ...a }
-  for (const [key, value] of Object.entries(b)) sum[key] = (sum[key] ?? 0) + value
-  return sum
-}

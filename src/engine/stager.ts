@@ -4,6 +4,7 @@ import type { Batch, Position } from "../core/records.ts"
 import { stageLetters } from "../ledger/dead-letters.ts"
 import { lockPositions } from "../ledger/partitions.ts"
 import {
+  addTally,
   advanceProgress,
   clearProgress,
   progressOf,
@@ -20,7 +21,6 @@ import { copyBatch, type BatchToCopy } from "./copy-batch.ts"
 import { batchEncoder, type BatchEncoder, type EncodedBatch } from "./encode-batch.ts"
 import { recordPath } from "./record-path.ts"
 import {
-  addTally,
   leaseLost,
   StagingLost,
   stagingTable,

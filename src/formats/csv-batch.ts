@@ -1,6 +1,15 @@
 import { isAscii, isUtf8 } from "node:buffer"
-import { DecodeFault, type Batch, type Place, type Position, type RecordObject } from "../core/records.ts"
-import { DOUBLED, OFFSET, QUOTED } from "./csv-scanner.ts"
+import {
+  DecodeFault,
+  FIELD_DOUBLED,
+  FIELD_OFFSET,
+  FIELD_QUOTED,
+  type Batch,
+  type FieldRanges,
+  type Place,
+  type Position,
+  type RecordObject,
+} from "../core/records.ts"
 
 /** What all records of a CSV file have in common. */
 export interface CsvDialect {
@@ -66,6 +75,13 @@ export class CsvBatch implements Batch {
     this.#make = dialect.columns.includes("__proto__") ? withOwnProto : plain
   }
 
+  get fields(): FieldRanges | undefined {
+    const { columns, nulls } = this.dialect
+    if (nulls.size > 0) return undefined
+    const { bytes, starts, fields, faults } = this.offsets
+    return { columns, bytes, starts, ends: fields, isWhole: (i) => !faults.has(i) }
+  }
+
   raw(i: number): Uint8Array {
     return this.offsets.bytes.subarray(this.offsets.starts[i], this.offsets.ends[i])
   }
@@ -101,22 +117,22 @@ export class CsvBatch implements Batch {
     for (let column = 0; column < columns.length; column++) {
       const end = this.offsets.fields[field++] as number
       values[column] = this.value(from, end)
-      from = (end & OFFSET) + 1
+      from = (end & FIELD_OFFSET) + 1
     }
     return values
   }
 
   /** The value of the field that begins at `from` and has `end` in `offsets.fields`; null when blank or absent. */
   value(from: number, end: number): string | null {
-    let to = end & OFFSET
-    if ((end & QUOTED) !== 0) {
+    let to = end & FIELD_OFFSET
+    if ((end & FIELD_QUOTED) !== 0) {
       from++
       to--
     }
     if (from === to) return null
     const value = this.#decode(from, to)
     const { nulls, quote } = this.dialect
-    if (end >= DOUBLED) return absent(value.replaceAll(pairOf(quote), String.fromCharCode(quote)), nulls)
+    if (end >= FIELD_DOUBLED) return absent(value.replaceAll(pairOf(quote), String.fromCharCode(quote)), nulls)
     return absent(value, nulls)
   }
 
@@ -161,10 +177,10 @@ function plain(batch: CsvBatch, i: number): RecordObject {
   for (let column = 0; column < columns.length; column++) {
     const end = fields[field++] as number
     let value
-    if (text !== undefined && end < QUOTED) value = end === from ? null : text.substring(from, end)
+    if (text !== undefined && end < FIELD_QUOTED) value = end === from ? null : text.substring(from, end)
     else value = batch.value(from, end)
     record[columns[column] as string] = value
-    from = (end & OFFSET) + 1
+    from = (end & FIELD_OFFSET) + 1
   }
   return record
 }

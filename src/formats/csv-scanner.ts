@@ -1,11 +1,6 @@
+import { FIELD_DOUBLED, FIELD_QUOTED } from "../core/records.ts"
 export const LF = 10
 export const CR = 13
-
-/** A field's end carries two flags above its offset, which leaves 2^30 bytes for a batch. */
-export const QUOTED = 1 << 30
-/** The field holds doubled quotes. The sign bit, so read it unsigned. */
-export const DOUBLED = 0x80000000
-export const OFFSET = QUOTED - 1
 
 export const COMPLETE = 0
 /** The bytes end before the record does. */
@@ -114,14 +109,14 @@ export class RecordScanner {
   /** The offset after the quote that closes the field whose content starts at `at`, or -1. Counts lines, notes doubled quotes. */
   #closingQuote(bytes: Buffer, at: number, limit: number): number {
     const quote = this.#quote
-    let flags = QUOTED
+    let flags = FIELD_QUOTED
     let lines = 0
     for (; at < limit; at++) {
       const byte = bytes[at]
       if (byte === LF) lines++
       if (byte !== quote) continue
       if (at + 1 < limit && bytes[at + 1] === quote) {
-        flags |= DOUBLED
+        flags |= FIELD_DOUBLED
         at++
         continue
       }

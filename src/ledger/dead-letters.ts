@@ -18,6 +18,9 @@ export interface StagedLetter {
   readonly oversize: string | undefined
 }
 
+const STAGED_COLUMNS =
+  "run_id, partition_no, id, fingerprint, ordinal, source, step, error_code, error_msg, rule, path, faults, record, raw, oversize"
+
 /** Stages letters with the rows of their batch. */
 export async function stageLetters(
   session: Session,
@@ -26,41 +29,38 @@ export async function stageLetters(
   letters: readonly StagedLetter[],
 ): Promise<void> {
   if (letters.length === 0) return
-  await session.query(
-    `INSERT INTO ops_staging.dead_letters
-       (run_id, partition_no, id, fingerprint, ordinal, source, step, error_code, error_msg, rule, path, faults, record, raw, oversize)
-     SELECT $1, $2, v.* FROM unnest($3::text[], $4::text[], $5::bigint[], $6::jsonb[], $7::text[], $8::text[], $9::text[], $10::text[],
-       $11::text[], $12::jsonb[], $13::jsonb[], $14::bytea[], $15::jsonb[]) v`,
+  const lines = letters.map((l) =>
     [
-      runId,
-      partitionNo,
-      letters.map((l) => l.id),
-      letters.map((l) => l.fingerprint),
-      letters.map((l) => l.ordinal),
-      letters.map((l) => l.source),
-      letters.map((l) => l.step),
-      letters.map((l) => l.errorCode),
-      letters.map((l) => l.errorMessage),
-      letters.map((l) => l.rule ?? null),
-      letters.map((l) => l.path ?? null),
-      letters.map((l) => l.faults),
-      letters.map((l) => l.record ?? null),
-      letters.map((l) => Buffer.from(l.raw.buffer, l.raw.byteOffset, l.raw.byteLength)),
-      letters.map((l) => l.oversize ?? null),
-    ],
+      ...[runId, String(partitionNo), l.id, l.fingerprint, String(l.ordinal), l.source, l.step, l.errorCode],
+      ...[l.errorMessage, l.rule, l.path, l.faults, l.record, `\\x${hex(l.raw)}`, l.oversize],
+    ]
+      .map(copyField)
+      .join("\t"),
+  )
+  await session.copyIn(
+    `COPY ops_staging.dead_letters (${STAGED_COLUMNS}) FROM STDIN`,
+    Buffer.from(`${lines.join("\n")}\n`),
   )
 }
 
+const hex = (bytes: Uint8Array): string => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("hex")
+
+const ESCAPES: Readonly<Record<string, string>> = { "\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r" }
+
+/** A value in COPY's text format. */
+const copyField = (value: string | undefined): string =>
+  value === undefined ? "\\N" : value.replace(/[\\\t\n\r]/g, (character) => ESCAPES[character] ?? character)
+
 /**
  * Makes the staged letters of these partitions part of `ops.dead_letters`. A letter that is known already stays as it is
- * (also replayed or discarded), but one that was superseded is pending again. Gives how many were new.
+ * (also replayed or discarded), but one that was superseded is pending again.
  */
 export async function commitLetters(
   session: Session,
   where: { pipeline: string; runId: string; correlationId: string | undefined; schemaVersion: string },
   partitions: ReadonlyMap<number, string>,
-): Promise<number> {
-  const { rows } = await session.query<{ fresh: boolean }>(
+): Promise<void> {
+  await session.query(
     `INSERT INTO ops.dead_letters AS d
        (id, fingerprint, pipeline_name, run_id, correlation_id, partition_key, ordinal, source, step, error_code, error_msg, rule, path,
         faults, record, raw, oversize, schema_version)
@@ -73,8 +73,7 @@ export async function commitLetters(
        status = 'pending', status_reason = NULL, last_seen = now(), run_id = excluded.run_id, fingerprint = excluded.fingerprint, step = excluded.step,
        error_code = excluded.error_code, error_msg = excluded.error_msg, rule = excluded.rule, path = excluded.path,
        faults = excluded.faults, record = excluded.record, schema_version = excluded.schema_version
-     WHERE d.status = 'superseded' OR (d.status = 'pending' AND d.fingerprint <> excluded.fingerprint)
-     RETURNING d.attempts = 1 AND d.first_seen = now() AS fresh`,
+     WHERE d.status = 'superseded' OR (d.status = 'pending' AND d.fingerprint <> excluded.fingerprint)`,
     [
       where.pipeline,
       where.runId,
@@ -84,7 +83,6 @@ export async function commitLetters(
       [...partitions.values()],
     ],
   )
-  return rows.filter((row) => row.fresh).length
 }
 
 /** Marks letters as superseded whose record was corrected or is gone: these partitions were read to their end without them. */

@@ -24,6 +24,27 @@ export const zeroTally = (): Tally => ({
   codes: {},
 })
 
+export function addTally(into: Tally, more: Tally): Tally {
+  return {
+    read: into.read + more.read,
+    expanded: into.expanded + more.expanded,
+    staged: into.staged + more.staged,
+    filtered: into.filtered + more.filtered,
+    deadLettered: into.deadLettered + more.deadLettered,
+    nulls: addNumbers(into.nulls, more.nulls),
+    codes: addNumbers(into.codes, more.codes),
+  }
+}
+
+export function addNumbers(
+  a: Readonly<Record<string, number>>,
+  b: Readonly<Record<string, number>>,
+): Record<string, number> {
+  const sum: Record<string, number> = { ...a }
+  for (const [key, value] of Object.entries(b)) sum[key] = (sum[key] ?? 0) + value
+  return sum
+}
+
 /** How far a partition of a run in flight is staged: durable together with the staged rows. */
 export interface StagedProgress {
   readonly key: string

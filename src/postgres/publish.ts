@@ -48,7 +48,7 @@ const UNIQUE_VIOLATION = "23505"
  */
 export async function publishStaging(session: Session, request: PublishRequest): Promise<PublishResult> {
   const { target } = request
-  await session.query(`SET LOCAL work_mem = '${WORK_MEMORY}'`)
+  await session.query(`SET LOCAL work_mem = '${WORK_MEMORY}'; SET LOCAL maintenance_work_mem = '${WORK_MEMORY}'`)
   // Held until the end of the transaction: of two pipelines that would create the same table, the second finds it.
   await session.query(`SELECT pg_advisory_xact_lock(hashtextextended($1, 0))`, [
     `spillway table ${qualifiedName(target)}`,
@@ -132,6 +132,19 @@ async function noteConfirmed(session: Session, sql: Statements, request: Publish
   )
 }
 
+/** Building an index is the fastest way to learn that no key repeats, and the comparison that follows can use it. */
+async function isUnique(session: Session, staging: string, key: string): Promise<boolean> {
+  await session.query(`SAVEPOINT unique_keys`)
+  try {
+    await session.query(`CREATE UNIQUE INDEX ON ${staging} (${key})`)
+    return true
+  } catch (error) {
+    if (sqlState(error) !== UNIQUE_VIOLATION) throw error
+    await session.query(`ROLLBACK TO SAVEPOINT unique_keys`)
+    return false
+  }
+}
+
 /** Leaves one row per key in staging: the newest. Another of the same source is a duplicate, of an earlier source superseded. */
 async function removeRepeats(
   session: Session,
@@ -140,11 +153,13 @@ async function removeRepeats(
 ): Promise<void> {
   const key = keyList(target)
   const order = newestFirst(target)
+  if (await isUnique(session, staging, key)) return
+  const repeated = `SELECT ${key} FROM ${staging} GROUP BY ${key} HAVING count(*) > 1`
   const { rows } = await session.query<{ source: string; duplicate: string; superseded: string }>(
     `WITH ranked AS (
        SELECT ctid AS id, row_number() OVER (PARTITION BY ${key} ORDER BY ${order}) AS place,
               row_number() OVER (PARTITION BY ${key}, _source ORDER BY ${order}) AS place_in_source
-       FROM ${staging} WHERE (${key}) IN (SELECT ${key} FROM ${staging} GROUP BY ${key} HAVING count(*) > 1)
+       FROM ${staging} WHERE (${key}) IN (${repeated})
      ), gone AS (
        DELETE FROM ${staging} s USING ranked r WHERE s.ctid = r.id AND r.place > 1 RETURNING s._source, r.place_in_source
      )

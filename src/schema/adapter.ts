@@ -1,7 +1,8 @@
-import type { Column, RecordSchema, Validation } from "../core/contracts.ts"
+import type { ByteCheck, Column, RecordSchema, Validation } from "../core/contracts.ts"
 import { SpillwayError } from "../core/errors.ts"
 import { canonicalJson, type JsonValue } from "../core/json.ts"
 import type { RecordObject } from "../core/records.ts"
+import { byteCheck, type ByteField } from "./byte-checks.ts"
 import { toColumns, type ColumnOverrides } from "./columns.ts"
 import { notARecord, threw } from "./faults.ts"
 import { fitter, isNumeric, toInputs } from "./fit.ts"
@@ -48,9 +49,10 @@ function fromStandardSchema(schema: StandardSchema, overrides: ColumnOverrides |
     return isObject(result.value) ? { value: result.value } : { faults: [notARecord(result.value)] }
   }
   const about = { vendor: standard.vendor, input: json.input, output: json.output }
-  const accept = standard.vendor === "zod" ? zodAcceptor(schema) : undefined
-  return recordSchema({ sides, overrides, verbatim: new Set(), about }, (record) => {
-    const accepted = accept?.(record)
+  const acceptor = standard.vendor === "zod" ? zodAcceptor(schema) : undefined
+  const byteFields = acceptor?.byteFields
+  return recordSchema({ sides, overrides, verbatim: new Set(), about, byteFields }, (record) => {
+    const accepted = acceptor?.accept(record)
     if (accepted !== undefined) return { value: accepted }
     try {
       const result = standard.validate(record)
@@ -91,7 +93,8 @@ function fromJsonSchema(schema: JsonSchema, overrides: ColumnOverrides | undefin
   const verbatim = new Set(numbers.map(({ property }) => property))
   const validate = compileJsonSchema(schema, verbatim)
   const about = { vendor: "json-schema", input: schema }
-  return recordSchema({ sides: { input: shape, output: shape }, overrides, verbatim, about }, (record) => {
+  const parts = { sides: { input: shape, output: shape }, overrides, verbatim, about, byteFields: undefined }
+  return recordSchema(parts, (record) => {
     const faults = validate(record)
     return faults.length === 0 ? { value: record } : { faults }
   })
@@ -103,9 +106,13 @@ interface Parts {
   /** Properties of the input whose text is stored while the number it says is validated. */
   readonly verbatim: ReadonlySet<string>
   readonly about: Readonly<Record<string, unknown>>
+  readonly byteFields: ReadonlyMap<string, ByteField> | undefined
 }
 
-function recordSchema({ sides, overrides, verbatim, about }: Parts, validate: RecordSchema["validate"]): RecordSchema {
+function recordSchema(
+  { sides, overrides, verbatim, about, byteFields }: Parts,
+  validate: RecordSchema["validate"],
+): RecordSchema {
   const inputs = toInputs(sides.input, overrides)
   const exact = inputs.filter(
     ({ kind, property }) => kind === "decimal-text" || kind === "bigint" || verbatim.has(property),
@@ -123,10 +130,28 @@ function recordSchema({ sides, overrides, verbatim, about }: Parts, validate: Re
     exact: new Set(exact.map(({ property }) => property)),
     fit: fitter(inputs, verbatim),
     validate,
+    get byteChecks() {
+      return byteFields && checksByColumn(byteFields, this.columns ?? [])
+    },
     description: JSON.parse(
       canonicalJson({ ...(withoutDefaults(about) as object), columns: overrides ?? null }),
     ) as JsonValue,
   }
+}
+
+/** A byte check for every column, or undefined when one of them has none. */
+function checksByColumn(
+  fields: ReadonlyMap<string, ByteField>,
+  columns: readonly Column[],
+): ReadonlyMap<string, ByteCheck> | undefined {
+  const checks = new Map<string, ByteCheck>()
+  for (const column of columns) {
+    const field = fields.get(column.property)
+    const check = field && byteCheck(field, column)
+    if (check === undefined) return undefined
+    checks.set(column.property, check)
+  }
+  return checks
 }
 
 /** Defaults may be made anew at every start (the time of day): they would make equal schemas look different. */

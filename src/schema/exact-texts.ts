@@ -1,16 +1,19 @@
-/** Gives whether a text is right. */
-type TextTest = (text: string) => boolean
+import type { ByteRule } from "./byte-checks.ts"
 
-const tests = new WeakMap<object, TextTest>()
+/** How the texts of a `decimal()` or `timestamp()` schema are judged. */
+export interface TextRule {
+  readonly test: (text: string) => boolean
+  readonly bytes: ByteRule
+}
 
-/** Notes how the texts of a `decimal()` or `timestamp()` schema are judged, for those who can ask without its library. */
-export function noteTextTest<T extends object>(schema: T, test: TextTest): T {
-  tests.set(schema, test)
+const rules = new WeakMap<object, TextRule>()
+
+/** Notes the rule of a schema, for those who can judge without its library. */
+export function noteTextRule<T extends object>(schema: T, rule: TextRule): T {
+  rules.set(schema, rule)
   return schema
 }
 
-/** The test of a schema that `decimal()` or `timestamp()` made, as long as nothing was added to it; undefined for all others. */
-export function acceptsText(schema: unknown): ((value: unknown) => boolean) | undefined {
-  const test = typeof schema === "object" && schema !== null ? tests.get(schema) : undefined
-  return test && ((value) => typeof value === "string" && test(value))
-}
+/** The rule of a schema that `decimal()` or `timestamp()` made, as long as nothing was added to it; undefined for all others. */
+export const textRuleOf = (schema: unknown): TextRule | undefined =>
+  typeof schema === "object" && schema !== null ? rules.get(schema) : undefined

@@ -2,7 +2,8 @@ import { z } from "zod"
 import { compareDecimals, decimalText, parseDecimal, type Decimal } from "../core/decimal.ts"
 import { SpillwayError } from "../core/errors.ts"
 import { isZone } from "./columns.ts"
-import { noteTextTest } from "./exact-texts.ts"
+import type { ByteRule } from "./byte-checks.ts"
+import { noteTextRule } from "./exact-texts.ts"
 import type { SpillwayNote } from "./shape.ts"
 import { parseTimestamp, type TimestampFault } from "./timestamp-text.ts"
 
@@ -47,24 +48,36 @@ export function decimal(options: DecimalOptions = {}): z.ZodString {
     expected,
     ...(scale === undefined ? {} : { scale }),
   } satisfies SpillwayNote & Record<string, unknown>
-  return textOf(note, (text) => {
-    const value = parseDecimal(text)
-    if (value === undefined) return [{ rule: "decimal", expected }]
-    let violations = NONE
-    for (const { rule, holds } of bounds) if (!holds(value)) violations = [...violations, { rule, expected }]
-    if (scale !== undefined && value.fraction.length > scale)
-      violations = [
-        ...violations,
-        { rule: "scale", expected: `a number with at most ${scale} digits behind the point` },
-      ]
-    if (precision !== undefined && value.whole.length > precision - (scale ?? 0))
-      violations = [
-        ...violations,
-        { rule: "precision", expected: `a number with at most ${precision - (scale ?? 0)} digits before the point` },
-      ]
-    return violations
-  })
+  return textOf(
+    note,
+    (text) => {
+      const value = parseDecimal(text)
+      if (value === undefined) return [{ rule: "decimal", expected }]
+      let violations = NONE
+      for (const { rule, holds } of bounds) if (!holds(value)) violations = [...violations, { rule, expected }]
+      if (scale !== undefined && value.fraction.length > scale)
+        violations = [
+          ...violations,
+          { rule: "scale", expected: `a number with at most ${scale} digits behind the point` },
+        ]
+      if (precision !== undefined && value.whole.length > precision - (scale ?? 0))
+        violations = [
+          ...violations,
+          { rule: "precision", expected: `a number with at most ${precision - (scale ?? 0)} digits before the point` },
+        ]
+      return violations
+    },
+    (test) => ({
+      kind: "decimal",
+      plain: onlyFromBelow(bounds) && note.type === "numeric" && scale === undefined,
+      test,
+    }),
+  )
 }
+
+/** Whether every numeral without a sign is within the bounds. */
+const onlyFromBelow = (bounds: readonly DecimalBound[]): boolean =>
+  bounds.every(({ rule, holds }) => rule === "min" && holds({ sign: 0, whole: "", fraction: "" }))
 
 function checkDigits(precision: number | undefined, scale: number | undefined): void {
   const isCount = (value: number | undefined, low: number, high: number): boolean =>
@@ -143,15 +156,19 @@ export function timestamp(options: TimestampOptions): z.ZodString {
     )
   const expected = inText ? `${TIMESTAMP_EXPECTED.timestamp}Z, with its zone` : TIMESTAMP_EXPECTED.timestamp
   const note: SpillwayNote = { kind: "instant-text", type: "timestamptz", expected, ...(inText ? {} : { zone }) }
-  return textOf(note, (text) => {
-    const parsed = parseTimestamp(text)
-    if (typeof parsed === "string")
-      return [{ rule: parsed, expected: parsed === "timestamp" ? expected : TIMESTAMP_EXPECTED[parsed] }]
-    return inText && parsed.zone === undefined ? [{ rule: "zone", expected }] : NONE
-  })
+  return textOf(
+    note,
+    (text) => {
+      const parsed = parseTimestamp(text)
+      if (typeof parsed === "string")
+        return [{ rule: parsed, expected: parsed === "timestamp" ? expected : TIMESTAMP_EXPECTED[parsed] }]
+      return inText && parsed.zone === undefined ? [{ rule: "zone", expected }] : NONE
+    },
+    () => ({ kind: "instant", zoneInText: inText }),
+  )
 }
 
-function textOf(note: SpillwayNote, judge: Judge): z.ZodString {
+function textOf(note: SpillwayNote, judge: Judge, bytes: (test: (text: string) => boolean) => ByteRule): z.ZodString {
   const schema = z
     .string()
     .check((context) => {
@@ -159,5 +176,6 @@ function textOf(note: SpillwayNote, judge: Judge): z.ZodString {
         context.issues.push({ code: "custom", input: context.value, params: { spillway } })
     })
     .meta({ "x-spillway": note })
-  return noteTextTest(schema, (text) => judge(text).length === 0)
+  const test = (text: string): boolean => judge(text).length === 0
+  return noteTextRule(schema, { test, bytes: bytes(test) })
 }

@@ -1,5 +1,6 @@
 import type { RecordObject } from "../core/records.ts"
-import { acceptsText } from "./exact-texts.ts"
+import type { ByteField } from "./byte-checks.ts"
+import { textRuleOf } from "./exact-texts.ts"
 
 /** The part of a zod schema (version 4) that is read here; zod itself is never imported. */
 interface ZodNode {
@@ -31,8 +32,17 @@ interface CheckDef {
 
 type Accepts = (value: unknown) => boolean
 
-/** What zod would make of a record, when that is sure without asking zod; undefined otherwise. */
-export type RecordAcceptor = (record: RecordObject) => RecordObject | undefined
+export interface RecordAcceptor {
+  /** What zod would make of a record, when that is sure without asking zod; undefined otherwise. */
+  accept(record: RecordObject): RecordObject | undefined
+  /** What is known of each property's text, by property; undefined where one of them has no text that says it all. */
+  readonly byteFields: ReadonlyMap<string, ByteField> | undefined
+}
+
+interface FieldJudge {
+  readonly accepts: Accepts
+  readonly bytes: ByteField | undefined
+}
 
 /**
  * For a plain object schema of texts, numbers, booleans, enums, `decimal()` and `timestamp()`: tells in a fraction of zod's time
@@ -43,21 +53,26 @@ export function zodAcceptor(schema: unknown): RecordAcceptor | undefined {
   const def = defOf(schema)
   if (def?.type !== "object" || def.shape === undefined || def.catchall !== undefined || hasChecks(def))
     return undefined
-  const fields: { name: string; accepts: Accepts }[] = []
+  const fields: { name: string; judge: FieldJudge }[] = []
   for (const [name, node] of Object.entries(def.shape)) {
-    const accepts = name === "__proto__" ? undefined : acceptorOf(node)
-    if (accepts === undefined) return undefined
-    fields.push({ name, accepts })
+    const judge = name === "__proto__" ? undefined : judgeOf(node)
+    if (judge === undefined) return undefined
+    fields.push({ name, judge })
   }
-  return (record) => {
-    const accepted: RecordObject = {}
-    for (const { name, accepts } of fields) {
-      const value = record[name]
-      if (!accepts(value)) return undefined
-      // zod leaves out what is absent, and looks no further than the record's own properties would be found by `in`.
-      if (value !== undefined || name in record) accepted[name] = value
-    }
-    return accepted
+  const byteFields = new Map(fields.flatMap(({ name, judge }) => (judge.bytes ? [[name, judge.bytes] as const] : [])))
+  const tests = fields.map(({ name, judge }) => ({ name, accepts: judge.accepts }))
+  return {
+    byteFields: byteFields.size === fields.length ? byteFields : undefined,
+    accept(record) {
+      const accepted: RecordObject = {}
+      for (const { name, accepts } of tests) {
+        const value = record[name]
+        if (!accepts(value)) return undefined
+        // zod leaves out what is absent, and looks no further than the record's own properties would be found by `in`.
+        if (value !== undefined || name in record) accepted[name] = value
+      }
+      return accepted
+    },
   }
 }
 
@@ -68,20 +83,20 @@ function defOf(node: unknown): ZodDef | undefined {
 
 const hasChecks = (def: ZodDef): boolean => (def.checks?.length ?? 0) > 0
 
-function acceptorOf(node: ZodNode | undefined): Accepts | undefined {
+function judgeOf(node: ZodNode | undefined): FieldJudge | undefined {
   const def = defOf(node)
   if (def === undefined || def.coerce === true) return undefined
   switch (def.type) {
     case "optional":
-      return orElse(hasChecks(def) ? undefined : acceptorOf(def.innerType), undefined)
+      return orElse(hasChecks(def) ? undefined : judgeOf(def.innerType), undefined)
     case "nullable":
-      return orElse(hasChecks(def) ? undefined : acceptorOf(def.innerType), null)
+      return orElse(hasChecks(def) ? undefined : judgeOf(def.innerType), null)
     case "string":
-      return acceptsText(node) ?? plainText(def)
+      return exactText(node) ?? plainText(def)
     case "number":
       return number(def)
     case "boolean":
-      return hasChecks(def) ? undefined : (value) => typeof value === "boolean"
+      return hasChecks(def) ? undefined : { accepts: (value) => typeof value === "boolean", bytes: undefined }
     case "enum":
       return hasChecks(def) ? undefined : member(def.entries ?? {})
     default:
@@ -89,15 +104,28 @@ function acceptorOf(node: ZodNode | undefined): Accepts | undefined {
   }
 }
 
-const orElse = (inner: Accepts | undefined, nothing: null | undefined): Accepts | undefined =>
-  inner && ((value) => value === nothing || inner(value))
+const orElse = (inner: FieldJudge | undefined, nothing: null | undefined): FieldJudge | undefined =>
+  inner && {
+    accepts: (value) => value === nothing || inner.accepts(value),
+    bytes: inner.bytes && { ...inner.bytes, optional: true },
+  }
+
+function exactText(node: ZodNode | undefined): FieldJudge | undefined {
+  const rule = textRuleOf(node)
+  return (
+    rule && {
+      accepts: (value) => typeof value === "string" && rule.test(value),
+      bytes: { rule: rule.bytes, optional: false },
+    }
+  )
+}
 
 /** The values of an enum; those of a numeric TypeScript enum, which also maps back, are left to zod. */
-function member(entries: Readonly<Record<string, string | number>>): Accepts | undefined {
-  const values = Object.values(entries)
-  if (values.some((value) => typeof value !== "string")) return undefined
+function member(entries: Readonly<Record<string, string | number>>): FieldJudge | undefined {
+  const values = Object.values(entries).filter((value) => typeof value === "string")
+  if (values.length < Object.keys(entries).length) return undefined
   const known = new Set<unknown>(values)
-  return (value) => known.has(value)
+  return { accepts: (value) => known.has(value), bytes: { rule: { kind: "member", values }, optional: false } }
 }
 
 /** Checks of a schema, its own format included; undefined when one of them is none that a check definition tells in full. */
@@ -118,10 +146,15 @@ function all<T>(tests: readonly (((value: T) => boolean) | undefined)[]): ((valu
   return (value) => known.every((test) => test(value))
 }
 
-function number(def: ZodDef): Accepts | undefined {
+function number(def: ZodDef): FieldJudge | undefined {
   const checks = checksOf(def)
   const holds = checks && all(checks.map(numberTest))
-  return holds && ((value) => typeof value === "number" && Number.isFinite(value) && holds(value))
+  if (holds === undefined) return undefined
+  const kind = checks?.some(({ check }) => check === "number_format") === true ? "integer" : "number"
+  return {
+    accepts: (value) => typeof value === "number" && Number.isFinite(value) && holds(value),
+    bytes: { rule: { kind, holds }, optional: false },
+  }
 }
 
 function numberTest({ check, format, value, inclusive }: CheckDef): ((value: number) => boolean) | undefined {
@@ -134,15 +167,19 @@ function numberTest({ check, format, value, inclusive }: CheckDef): ((value: num
   return undefined
 }
 
-function plainText(def: ZodDef): Accepts | undefined {
-  const checks = checksOf(def)
-  const holds = checks && all(checks.map(textTest))
-  return holds && ((value) => typeof value === "string" && holds(value))
-}
-
-function textTest({ check, minimum, maximum, length }: CheckDef): ((text: string) => boolean) | undefined {
-  if (check === "min_length" && typeof minimum === "number") return (text) => text.length >= minimum
-  if (check === "max_length" && typeof maximum === "number") return (text) => text.length <= maximum
-  if (check === "length_equals" && typeof length === "number") return (text) => text.length === length
-  return undefined
+function plainText(def: ZodDef): FieldJudge | undefined {
+  let least = 0
+  let most = Infinity
+  for (const { check, minimum, maximum, length } of checksOf(def) ?? [{}]) {
+    if (check === "min_length" && typeof minimum === "number") least = Math.max(least, minimum)
+    else if (check === "max_length" && typeof maximum === "number") most = Math.min(most, maximum)
+    else if (check === "length_equals" && typeof length === "number") {
+      least = Math.max(least, length)
+      most = Math.min(most, length)
+    } else return undefined
+  }
+  return {
+    accepts: (value) => typeof value === "string" && value.length >= least && value.length <= most,
+    bytes: { rule: { kind: "text", least, most }, optional: false },
+  }
 }

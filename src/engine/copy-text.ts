@@ -1,0 +1,56 @@
+/** Lines gathered as a string until they are worth a write: many small strings that live on would keep the collector busy. */
+const GATHERED_LINES = 64
+const FIRST_BYTES = 256 * 1024
+
+/** COPY text under construction: bytes, not a string per line. */
+export class CopyText {
+  /** Room for text; `length` of it is written. Whoever writes here calls `room` first. */
+  bytes = Buffer.allocUnsafe(FIRST_BYTES)
+  length = 0
+  #sent = 0
+  #gathered = ""
+  #count = 0
+
+  add(line: string): void {
+    this.#gathered += line
+    if (++this.#count >= GATHERED_LINES) this.#write()
+  }
+
+  /** Makes room for `more` bytes behind what was added so far. */
+  room(more: number): void {
+    if (this.#count > 0) this.#write()
+    const needed = this.length + more
+    if (needed <= this.bytes.length) return
+    const larger = Buffer.allocUnsafe(Math.max(needed, this.bytes.length * 2))
+    this.bytes.copy(larger, 0, 0, this.length)
+    this.bytes = larger
+  }
+
+  /** Hands on what has come since the last time. */
+  sendTo(send: (lines: Buffer) => void): void {
+    this.#write()
+    if (this.length > this.#sent) send(this.bytes.subarray(this.#sent, this.length))
+    this.#sent = this.length
+  }
+
+  /** Removes the last `lines` lines, which have not been handed on. */
+  takeBack(lines: number): void {
+    this.#write()
+    for (let n = 0; n < lines; n++) this.length = this.bytes.lastIndexOf(0x0a, this.length - 2) + 1
+  }
+
+  text(): Buffer {
+    this.#write()
+    return this.bytes.subarray(0, this.length)
+  }
+
+  #write(): void {
+    const gathered = this.#gathered
+    if (gathered === "") return
+    this.#gathered = ""
+    this.#count = 0
+    // Three bytes is the most that one UTF-16 unit takes in UTF-8.
+    this.room(gathered.length * 3)
+    this.length += this.bytes.write(gathered, this.length)
+  }
+}
