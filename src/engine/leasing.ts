@@ -56,11 +56,8 @@ export async function settleHolders(
   const deadline = clock.monotonic() + LEAVING_MS
   for (;;) {
     const held = await heldLeases(session, pipeline, undefined, self)
-    const over = held.filter((lease) => standing(lease) === "take-over").map((lease) => lease.holder)
-    for (const holder of new Set(over)) {
-      await endConnections(session, holder)
-      await releaseLeases(session, holder)
-    }
+    const over = held.filter((lease) => !lease.connected && standing(lease) === "take-over")
+    for (const holder of new Set(over.map((lease) => lease.holder))) await releaseLeases(session, holder)
     const leaving = held.some((lease) => lease.connected && !lease.expired && isGone(lease))
     if (!leaving || clock.monotonic() > deadline) return
     await clock.sleep(LEAVING_POLL_MS, signal)

@@ -81,6 +81,7 @@ function watched(seen: { start?: () => void; data?: (data: Uint8Array) => void }
       session.startCopy = async (sql) => {
         seen.start?.()
         const copy = await startCopy(sql)
+        if (!sql.includes("ops_staging.run_")) return copy
         const write = copy.write.bind(copy)
         copy.write = (data) => {
           seen.data?.(data)
