@@ -1,5 +1,6 @@
 import type { PartitionReader, SourceContext } from "../core/contracts.ts"
-import { asSpillwayError, SpillwayError } from "../core/errors.ts"
+import type { SpillwayError } from "../core/errors.ts";
+import { asSpillwayError } from "../core/errors.ts"
 import type { Batch, Position } from "../core/records.ts"
 import { stageLetters } from "../ledger/dead-letters.ts"
 import { lockPositions } from "../ledger/partitions.ts"
