@@ -1,5 +1,5 @@
 import type { PartitionReader, SourceContext } from "../core/contracts.ts"
-import type { SpillwayError } from "../core/errors.ts";
+import type { SpillwayError } from "../core/errors.ts"
 import { asSpillwayError } from "../core/errors.ts"
 import type { Batch, Position } from "../core/records.ts"
 import { stageLetters } from "../ledger/dead-letters.ts"
