@@ -135,13 +135,21 @@ export function keepLeases(
     })
   })
   async function renew(): Promise<void> {
+    const answered = new AbortController()
     try {
       const session = await connection.session()
+      // A connection that has gone silent would be waited for without end.
+      void clock.sleep(lease.leaseMs, answered.signal).then(
+        () => session.destroy(),
+        () => undefined,
+      )
       if ((await renewLeases(session, lease.holder, lease.leaseMs)) > 0) return
       // A run that has published everything has none either.
       if (!(await ownsRun(session, lease.runId, lease.holder))) onLost()
     } catch {
       // A database that is away cannot give the leases to anybody else either; the next tick tries again.
+    } finally {
+      answered.abort()
     }
   }
   return async () => {
