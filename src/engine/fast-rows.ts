@@ -36,6 +36,8 @@ const MOST_KEYS = 5
 const SPARE_BYTES_PER_COLUMN = 80
 const SPARE_BYTES = 128
 const TAB = 0x09
+const ZERO = 0x30
+const BILLION = 1_000_000_000
 
 /**
  * The fast way for a batch of text fields into columns whose checks are sure of their bytes: only where nothing between source
@@ -119,7 +121,14 @@ function rowWriter(
     }
     at = put(out, at, head)
     const ordinal = batch.ordinal(i)
-    at += out.write(`${ordinal}${lineage.append ? "\t0\t" : "\t"}${lineage.seqOf(ordinal)}`, at, "latin1")
+    at = putNumber(out, at, ordinal)
+    if (lineage.append) {
+      out[at++] = TAB
+      out[at++] = ZERO
+    }
+    out[at++] = TAB
+    const seq = lineage.seqOf(ordinal)
+    at = typeof seq === "number" ? putNumber(out, at, seq) : at + out.write(seq, at, "latin1")
     text.length = put(out, at, tail)
     for (const nulls of blank) nulls.count++
     return true
@@ -129,4 +138,24 @@ function rowWriter(
 function put(out: Buffer, at: number, bytes: Uint8Array): number {
   for (let n = 0; n < bytes.length; n++) out[at++] = bytes[n] as number
   return at
+}
+
+/** A whole number, not negative, in decimal digits: without a string for each, which a million rows would notice. */
+function putNumber(out: Buffer, at: number, value: number): number {
+  if (value < BILLION) return putDigits(out, at, value, 1)
+  const high = Math.floor(value / BILLION)
+  return putDigits(out, putNumber(out, at, high), value - high * BILLION, 9)
+}
+
+/** At least `least` digits of a number below a billion. */
+function putDigits(out: Buffer, at: number, value: number, least: number): number {
+  let count = least
+  for (let limit = 10 ** least; limit <= value; limit *= 10) count++
+  let rest = value | 0
+  for (let n = at + count - 1; n >= at; n--) {
+    const tenth = (rest / 10) | 0
+    out[n] = ZERO + (rest - tenth * 10)
+    rest = tenth
+  }
+  return at + count
 }
