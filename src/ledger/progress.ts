@@ -161,15 +161,6 @@ export async function advanceProgress(
   return rowCount === 1
 }
 
-/** Moves partitions to groups of their own. */
-export async function regroup(session: Session, runId: string, groups: ReadonlyMap<string, number>): Promise<void> {
-  await session.query(
-    `UPDATE ops_staging.progress p SET group_no = v.group_no
-     FROM unnest($2::text[], $3::int[]) v(key, group_no) WHERE p.run_id = $1 AND p.partition_key = v.key`,
-    [runId, [...groups.keys()], [...groups.values()]],
-  )
-}
-
 /** Forgets the progress and staged letters of partitions: those of `keys`, or all of the run. */
 export async function clearProgress(session: Session, runId: string, keys?: readonly string[]): Promise<void> {
   await session.query(
