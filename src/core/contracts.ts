@@ -17,20 +17,25 @@ export interface Column {
 
 export type Validation = { readonly value: RecordObject } | { readonly faults: readonly Fault[] }
 
-/** What a byte check says of a field: nothing for sure; right as it stands; right, with `suffix` behind it. */
+/** What a byte check says of a field: nothing for sure; right as it stands; right, with `suffix` behind it; right, with COPY's escapes. */
 export const UNSURE = 0
 export const AS_IT_STANDS = 1
 export const WITH_SUFFIX = 2
+export const WITH_ESCAPES = 3
 
 /**
  * A check of a property on the bytes of its text. It never refuses: what it is not sure of is left to `validate`. What it
- * is sure of, `fit`, `validate` and the encoding for PostgreSQL would give back byte for byte.
+ * is sure of, `fit`, `validate` and the encoding for PostgreSQL would give back byte for byte, but for what the verdict adds.
  */
 export interface ByteCheck {
   /** Absence is accepted. */
   readonly optional: boolean
   readonly suffix: Uint8Array
-  judge(bytes: Uint8Array, from: number, to: number): typeof UNSURE | typeof AS_IT_STANDS | typeof WITH_SUFFIX
+  judge(
+    bytes: Uint8Array,
+    from: number,
+    to: number,
+  ): typeof UNSURE | typeof AS_IT_STANDS | typeof WITH_SUFFIX | typeof WITH_ESCAPES
 }
 
 /** A schema as the engine sees it, whatever library it was written with. */

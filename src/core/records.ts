@@ -58,6 +58,8 @@ export class DecodeFault {
  */
 export interface FieldRanges {
   readonly columns: readonly string[]
+  /** The byte that quotes a field. */
+  readonly quote: number
   readonly bytes: Uint8Array
   readonly starts: Uint32Array
   readonly ends: Uint32Array

@@ -1,7 +1,7 @@
 import { hash } from "node:crypto"
 import { DecodeFault, type Batch, type Fault, type RecordObject } from "../core/records.ts"
 import type { StagedLetter } from "../ledger/dead-letters.ts"
-import { storableJson, storableText } from "../ledger/storable.ts"
+import { plainJson, storableJson, storableText } from "../ledger/storable.ts"
 
 /** Where letters of a partition come from. */
 export interface LetterOrigin {
@@ -22,8 +22,18 @@ export function fingerprint(pipeline: string, fault: Fault): string {
   const cause = fault.rule ?? normalised(fault.message)
   const path = (fault.path ?? "").replace(/\[\d+\]/g, "[]")
   const parts = [pipeline, fault.step, fault.code, cause, path, fault.expected ?? "", fault.actualType ?? ""]
-  return `v1:${sha256(JSON.stringify(parts)).slice(0, 16)}`
+  const text = JSON.stringify(parts)
+  const known = fingerprints.get(text)
+  if (known !== undefined) return known
+  const made = `v1:${sha256(text).slice(0, 16)}`
+  if (fingerprints.size >= FINGERPRINTS_KEPT) fingerprints.clear()
+  fingerprints.set(text, made)
+  return made
 }
+
+/** Few causes make most letters: their hashes are kept. */
+const fingerprints = new Map<string, string>()
+const FINGERPRINTS_KEPT = 1_000
 
 /** A message without what varies from record to record: quoted text, numbers, long hexadecimal. */
 const normalised = (message: string): string =>
@@ -68,6 +78,8 @@ export function makeLetter(
 
 /** PostgreSQL's text and jsonb cannot hold NUL or half a surrogate pair; where either occurs, only `raw` keeps the record. */
 function recordJson(record: RecordObject): string | undefined {
+  const plain = plainJson(record)
+  if (plain !== undefined) return plain
   const text = JSON.stringify(record, (_key, value: unknown) => (typeof value === "bigint" ? value.toString() : value))
   return /\\u0000|\\ud[89a-f]/i.test(text) ? undefined : text
 }

@@ -1,15 +1,23 @@
 /** Lines gathered as a string until they are worth a write: many small strings that live on would keep the collector busy. */
 const GATHERED_LINES = 64
+/** What is expected of a first batch, and the most that is set aside beforehand for any. */
 const FIRST_BYTES = 256 * 1024
+const MOST_BYTES = 8 * 1024 * 1024
 
 /** COPY text under construction: bytes, not a string per line. */
 export class CopyText {
   /** Room for text; `length` of it is written. Whoever writes here calls `room` first. */
-  bytes = Buffer.allocUnsafe(FIRST_BYTES)
+  bytes: Buffer
   length = 0
   #sent = 0
   #gathered = ""
   #count = 0
+
+  /** `likeBefore`: bytes that the batch before took; memory made to measure is made once. */
+  constructor(likeBefore = 0) {
+    const expected = Math.ceil(likeBefore * 1.05)
+    this.bytes = Buffer.allocUnsafe(Math.min(Math.max(expected, FIRST_BYTES), MOST_BYTES))
+  }
 
   add(line: string): void {
     this.#gathered += line

@@ -34,7 +34,6 @@ export interface EncodeContext {
   readonly pipeline: Pipeline
   readonly origin: LetterOrigin
   readonly seq: number
-  readonly runId: string
   /** Lets input and output go on. */
   readonly turn: () => Promise<void>
 }
@@ -53,11 +52,11 @@ export function batchEncoder(context: EncodeContext, path: RecordPath): BatchEnc
   const append = pipeline.sink.mode === "append"
   const keyFault = keySizeCheck(pipeline.sink.key)
   const head = `\t${escapeCopy(origin.partition)}\t`
-  const tail = `\t${escapeCopy(context.runId)}\n`
   const seqOf = sequence(context.seq)
+  let bytesBefore = 0
 
   return async (batch, send) => {
-    const text = new CopyText()
+    const text = new CopyText(bytesBefore)
     const lineRecords: number[] = []
     const letters: StagedLetter[] = []
     const tally = zeroTally()
@@ -74,7 +73,7 @@ export function batchEncoder(context: EncodeContext, path: RecordPath): BatchEnc
       const tooLong = keyFault(record)
       if (tooLong !== undefined) return tooLong
       const ordinal = batch.ordinal(i)
-      text.add(row + head + ordinal + (append ? `\t${item}\t` : "\t") + seqOf(ordinal) + tail)
+      text.add(row + head + ordinal + (append ? `\t${item}\t` : "\t") + seqOf(ordinal) + "\n")
       lineRecords.push(i)
       return undefined
     }
@@ -110,7 +109,7 @@ export function batchEncoder(context: EncodeContext, path: RecordPath): BatchEnc
       tally.expanded += added - 1
     }
 
-    const rows = fastRows(pipeline, batch, path, { head, tail, append, seqOf })
+    const rows = fastRows(pipeline, batch, path, { head, append, seqOf })
     for (let i = 0; i < batch.length; i++) {
       if (i % RECORDS_PER_TURN === RECORDS_PER_TURN - 1) {
         text.sendTo(send)
@@ -125,6 +124,7 @@ export function batchEncoder(context: EncodeContext, path: RecordPath): BatchEnc
       settle(i, outcome instanceof Promise ? await outcome : outcome)
     }
     text.sendTo(send)
+    bytesBefore = text.length
     tally.read = batch.length
     tally.nulls = addNumbers(path.takeNulls(), rows?.nulls() ?? {})
     return encoded({ lines: text.text(), lineRecords, letters, tally }, (i, fault) =>

@@ -1,4 +1,4 @@
-import { UNSURE, WITH_SUFFIX, type ByteCheck } from "../core/contracts.ts"
+import { UNSURE, WITH_ESCAPES, WITH_SUFFIX, type ByteCheck } from "../core/contracts.ts"
 import { FIELD_DOUBLED, FIELD_OFFSET, FIELD_QUOTED, type Batch, type FieldRanges } from "../core/records.ts"
 import type { CopyText } from "./copy-text.ts"
 import type { Pipeline } from "./definition.ts"
@@ -14,9 +14,8 @@ export interface FastRows {
 
 /** What stands behind the columns of every row of a partition. */
 export interface RowLineage {
-  /** `_source` with the tabs around it, and `_run_id` with the line end. */
+  /** `_source` with the tabs around it. */
   readonly head: string
-  readonly tail: string
   /** Appended rows also carry `_item`. */
   readonly append: boolean
   readonly seqOf: (ordinal: number) => string | number
@@ -36,6 +35,10 @@ const MOST_KEYS = 5
 const SPARE_BYTES_PER_COLUMN = 80
 const SPARE_BYTES = 128
 const TAB = 0x09
+const LINE_FEED = 0x0a
+const BACKSLASH = 0x5c
+/** The letter that stands for a byte behind a backslash: `\\t`, `\\n`, `\\r`, `\\\\`. */
+const ESCAPED: Readonly<Record<number, number>> = { 0x09: 0x74, 0x0a: 0x6e, 0x0d: 0x72, [BACKSLASH]: BACKSLASH }
 const ZERO = 0x30
 const BILLION = 1_000_000_000
 
@@ -79,26 +82,28 @@ function rowWriter(
   const { bytes, starts, ends } = fields
   const width = fields.columns.length
   const head = Buffer.from(lineage.head)
-  const tail = Buffer.from(lineage.tail)
-  const spare = plans.length * SPARE_BYTES_PER_COLUMN + head.length + tail.length + SPARE_BYTES
+  const spare = plans.length * SPARE_BYTES_PER_COLUMN + head.length + SPARE_BYTES
   const blank: ColumnPlan["nulls"][] = []
+  // Of the same class as the batch's bytes, which keeps the checks' loops fast.
+  const unquoted = Buffer.alloc(LONGEST_FIELD)
 
   return (i, text) => {
     if (!fields.isWhole(i)) return false
     const start = starts[i] as number
     const first = i * width
-    text.room(((ends[first + width - 1] as number) & FIELD_OFFSET) - start + spare)
+    // Escapes may double what a field takes.
+    text.room((((ends[first + width - 1] as number) & FIELD_OFFSET) - start) * 2 + spare)
     const out = text.bytes
     let at = text.length
     blank.length = 0
     for (let c = 0; c < plans.length; c++) {
       const { check, field, nulls } = plans[c] as ColumnPlan
       if (c > 0) out[at++] = TAB
+      let content = bytes
       let from = 0
       let to = 0
       if (field >= 0) {
         const end = ends[first + field] as number
-        if (end >= FIELD_DOUBLED) return false
         from = field === 0 ? start : ((ends[first + field - 1] as number) & FIELD_OFFSET) + 1
         to = end & FIELD_OFFSET
         if ((end & FIELD_QUOTED) !== 0) {
@@ -106,17 +111,26 @@ function rowWriter(
           to--
         }
         if (to - from > LONGEST_FIELD) return false
+        if (end >= FIELD_DOUBLED) {
+          to = unquote(bytes, from, to, unquoted, fields.quote)
+          from = 0
+          content = unquoted
+        }
       }
       if (from === to) {
         if (!check.optional) return false
         blank.push(nulls)
-        out[at++] = 0x5c
+        out[at++] = BACKSLASH
         out[at++] = 0x4e
         continue
       }
-      const verdict = check.judge(bytes, from, to)
+      const verdict = check.judge(content, from, to)
       if (verdict === UNSURE) return false
-      while (from < to) out[at++] = bytes[from++] as number
+      if (verdict === WITH_ESCAPES) {
+        at = putEscaped(out, at, content, from, to)
+        continue
+      }
+      while (from < to) out[at++] = content[from++] as number
       if (verdict === WITH_SUFFIX) at = put(out, at, check.suffix)
     }
     at = put(out, at, head)
@@ -129,10 +143,33 @@ function rowWriter(
     out[at++] = TAB
     const seq = lineage.seqOf(ordinal)
     at = typeof seq === "number" ? putNumber(out, at, seq) : at + out.write(seq, at, "latin1")
-    text.length = put(out, at, tail)
+    out[at++] = LINE_FEED
+    text.length = at
     for (const nulls of blank) nulls.count++
     return true
   }
+}
+
+/** Copies a field with each pair of quotes as one; gives its length. In a quoted field quotes come in pairs only. */
+function unquote(bytes: Uint8Array, from: number, to: number, out: Uint8Array, quote: number): number {
+  let at = 0
+  while (from < to) {
+    const byte = bytes[from] as number
+    out[at++] = byte
+    from += byte === quote ? 2 : 1
+  }
+  return at
+}
+
+/** Copies a field as COPY's text format writes it. */
+function putEscaped(out: Buffer, at: number, bytes: Uint8Array, from: number, to: number): number {
+  for (; from < to; from++) {
+    const byte = bytes[from] as number
+    const letter = ESCAPED[byte]
+    if (letter !== undefined) out[at++] = BACKSLASH
+    out[at++] = letter ?? byte
+  }
+  return at
 }
 
 function put(out: Buffer, at: number, bytes: Uint8Array): number {

@@ -15,7 +15,7 @@ import {
   type Tally,
 } from "../ledger/progress.ts"
 import type { Session } from "../postgres/session.ts"
-import { allColumns, createStaging, inspectTarget } from "../postgres/target.ts"
+import { copiedColumns, createStaging, inspectTarget } from "../postgres/target.ts"
 import { quoteIdentifier } from "../postgres/quote.ts"
 import type { Connection } from "./connection.ts"
 import { copyBatch, type BatchToCopy } from "./copy-batch.ts"
@@ -106,7 +106,7 @@ export class Stager {
         const { rows } = await session.query(`SELECT FROM pg_class WHERE oid = to_regclass($1)`, [staging])
         if (rows.length === 0) {
           if ([...resumed.values()].some((p) => p.groupNo === group.number)) throw new StagingLost("its table")
-          await createStaging(session, staging, target, await inspectTarget(session, target))
+          await createStaging(session, staging, target, await inspectTarget(session, target), runId)
         }
         for (const member of group.members) {
           const before = resumed.get(member.plan.partition.key)
@@ -191,14 +191,14 @@ export class Stager {
 
   async #readThrough(group: Group, member: GroupMember, from: Position | undefined): Promise<void> {
     const { context } = this
-    const { pipeline, runId, emit, signal } = context
+    const { pipeline, emit, signal } = context
     const key = member.plan.partition.key
     const path = recordPath(pipeline, key, (warning) =>
       emit({ type: "warning", code: warning.code, partition: key, message: warning.message, hint: warning.hint }),
     )
     const origin = { pipeline: pipeline.name, partition: key, unit: pipeline.source.unit }
     const turn = (): Promise<void> => context.ports.clock.turn()
-    const encode = batchEncoder({ pipeline, origin, seq: member.plan.seq, runId, turn }, path)
+    const encode = batchEncoder({ pipeline, origin, seq: member.plan.seq, turn }, path)
     const reader = pipeline.source.read(member.plan.partition, from, this.#source)
     let metColumns = false
     const meetColumns = (r: PartitionReader): void => {
@@ -260,7 +260,7 @@ export class Stager {
   }
 
   #copySql(group: Group): string {
-    const names = allColumns(this.context.target).map(quoteIdentifier).join(", ")
+    const names = copiedColumns(this.context.target).map(quoteIdentifier).join(", ")
     return `COPY ${stagingTable(this.context.runNo, group.number)} (${names}) FROM STDIN`
   }
 
@@ -277,15 +277,23 @@ export class Stager {
       ...to,
     })
     if (moved) return
+    await this.#progress(session, member)
+    throw leaseLost(this.context, key)
+  }
+
+  /** A member's progress in the database. Staging does not wait for the disk: a crash may have taken the last batches, whole. */
+  async #progress(session: Session, { plan, batches }: GroupMember): Promise<StagedProgress> {
+    const { key } = plan.partition
     const now = await progressOf(session, this.context.runId, key)
     if (now === undefined) throw new StagingLost(`the progress of ${key}`)
-    throw leaseLost(this.context, key)
+    if (now.epoch === plan.epoch && now.batches < batches)
+      throw new StagingLost(`${batches - now.batches} batches of ${key}`)
+    return now
   }
 
   /** After a lost connection: whether the batch in question is in staging. */
   async #wasCarriedOut(session: Session, member: GroupMember): Promise<boolean> {
-    const now = await progressOf(session, this.context.runId, member.plan.partition.key)
-    if (now === undefined) throw new StagingLost(`the progress of ${member.plan.partition.key}`)
+    const now = await this.#progress(session, member)
     return now.batches === member.batches + 1
   }
 

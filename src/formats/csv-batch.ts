@@ -76,10 +76,10 @@ export class CsvBatch implements Batch {
   }
 
   get fields(): FieldRanges | undefined {
-    const { columns, nulls } = this.dialect
+    const { columns, nulls, quote } = this.dialect
     if (nulls.size > 0) return undefined
     const { bytes, starts, fields, faults } = this.offsets
-    return { columns, bytes, starts, ends: fields, isWhole: (i) => !faults.has(i) }
+    return { columns, quote, bytes, starts, ends: fields, isWhole: (i) => !faults.has(i) }
   }
 
   raw(i: number): Uint8Array {

@@ -52,6 +52,8 @@ export interface StagedProgress {
   readonly groupNo: number
   readonly version: string
   readonly seq: number
+  /** Of the lease that it was staged under. */
+  readonly epoch: number
   readonly batches: number
   readonly position: Position | undefined
   readonly complete: boolean
@@ -64,6 +66,7 @@ interface ProgressRow {
   group_no: number
   version: string
   seq: string
+  epoch: string
   batches: number
   position: Position | null
   complete: boolean
@@ -76,6 +79,7 @@ const fromRow = (row: ProgressRow): StagedProgress => ({
   groupNo: row.group_no,
   version: row.version,
   seq: Number(row.seq),
+  epoch: Number(row.epoch),
   batches: row.batches,
   position: row.position ?? undefined,
   complete: row.complete,

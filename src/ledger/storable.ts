@@ -11,8 +11,25 @@ export function storablePrefix(text: string, limit: number): string {
   return clean.slice(0, limit).replace(/[\uD800-\uDBFF]$/, "")
 }
 
+/** What JSON text writes for a NUL or half of a surrogate pair (and, seldom, for a backslash before such letters). */
+const UNSTORABLE = /\\u(?:0000|d[89a-f])/i
+
+/** JSON text of a value that PostgreSQL can store as it is; undefined for all that needs a closer look. */
+export function plainJson(value: unknown): string | undefined {
+  try {
+    const text = JSON.stringify(value) as string | undefined
+    return text === undefined || UNSTORABLE.test(text) ? undefined : text
+  } catch {
+    return undefined
+  }
+}
+
 /** JSON text for a jsonb column. */
 export function storableJson(value: unknown): string {
+  return plainJson(value) ?? carefulJson(value)
+}
+
+function carefulJson(value: unknown): string {
   const clean = (inner: unknown): unknown => {
     if (typeof inner === "string") return storableText(inner)
     if (typeof inner === "bigint") return inner.toString()

@@ -20,6 +20,7 @@ import {
   APPEND_KEY,
   createSchema,
   createTarget,
+  dropRunDefault,
   inspectTarget,
   qualifiedName,
   type Target,
@@ -103,6 +104,7 @@ async function adoptStaging(
     await session.query(
       `ALTER TABLE ${quoteIdentifier(target.schema)}.${bare} RENAME TO ${quoteIdentifier(target.name)}`,
     )
+    await session.query(dropRunDefault(target))
     await session.query(addKey(target))
   } catch (error) {
     if (sqlState(error) !== UNIQUE_VIOLATION) throw error
@@ -123,7 +125,7 @@ async function noteConfirmed(session: Session, sql: Statements, request: Publish
   if (replaced.length === 0 || sources.length < 2) return
   const key = keyList(sql.target)
   await session.query(
-    `CREATE UNLOGGED TABLE ${confirmedTable(staging)} AS
+    `CREATE TABLE ${confirmedTable(staging)} AS
      SELECT ${sql.target.key.map((name) => `t.${quoteIdentifier(name)}`).join(", ")} FROM ${sql.table} t JOIN (
        SELECT DISTINCT ON (${key}, _source) * FROM ${staging}
        WHERE _source = ANY(${textArray(replaced)}) AND (${key}) IN (SELECT ${key} FROM ${staging} GROUP BY ${key} HAVING count(*) > 1)

@@ -1,6 +1,6 @@
 import type { Column } from "../core/contracts.ts"
 import { SpillwayError } from "../core/errors.ts"
-import { quoteIdentifier, quoteTable } from "./quote.ts"
+import { quoteIdentifier, quoteLiteral, quoteTable } from "./quote.ts"
 import type { Session } from "./session.ts"
 
 /** What the engine needs to know of the table it writes to. */
@@ -37,7 +37,13 @@ export const APPEND_KEY = ["_source", "_position", "_item"] as const
 
 export const qualifiedName = (target: Target): string => quoteTable(target.schema, target.name)
 
-/** All columns in the order in which rows are staged and copied. */
+/** Every row of a staging table has the same run: a default there, which spares sending it with each. */
+const RUN_COLUMN = "_run_id"
+
+/** The columns that are copied into staging, in order. */
+export const copiedColumns = (target: Target): string[] => allColumns(target).filter((name) => name !== RUN_COLUMN)
+
+/** All columns in the order in which rows are staged. */
 export const allColumns = (target: Target): string[] => [
   ...target.columns.map((column) => column.name),
   ...LINEAGE[target.mode].map((column) => column.name),
@@ -172,24 +178,31 @@ export async function createTarget(session: Session, target: Target): Promise<vo
 }
 
 /**
- * Creates a staging table. For an existing target it takes the target's own types and CHECK constraints, so that what the
- * table would refuse is refused while single records can still be told apart, and is unlogged. For a missing target it is
- * logged and without a key, so that it can become the table.
+ * Creates a staging table for the rows of a run. For an existing target it takes the target's own types and CHECK
+ * constraints, so that what the table would refuse is refused while single records can still be told apart. For a missing
+ * target it is without a key, so that it can become the table.
+ *
+ * Never unlogged: a `CREATE UNLOGGED TABLE` that is rolled back leaves an empty file until the next checkpoint, and a server
+ * that crashes before the rollback is written down cannot be started again ("could not create file …: File exists").
  */
 export async function createStaging(
   session: Session,
   staging: string,
   target: Target,
   targetExists: boolean,
+  runId: string,
 ): Promise<void> {
-  if (!targetExists) {
-    await session.query(`CREATE TABLE ${staging} (${definitions(target).join(", ")})`)
-    return
-  }
-  await session.query(`CREATE UNLOGGED TABLE ${staging} (LIKE ${qualifiedName(target)} INCLUDING CONSTRAINTS)`)
-  const ours = new Set(allColumns(target))
-  const others = ((await existingColumns(session, target)) ?? []).filter((column) => !ours.has(column.name))
-  // Columns that the pipeline does not fill get their defaults when the rows are inserted, not in staging.
-  for (const column of others)
-    await session.query(`ALTER TABLE ${staging} ALTER COLUMN ${quoteIdentifier(column.name)} DROP NOT NULL`)
+  if (targetExists) {
+    await session.query(`CREATE TABLE ${staging} (LIKE ${qualifiedName(target)} INCLUDING CONSTRAINTS)`)
+    const ours = new Set(allColumns(target))
+    const others = ((await existingColumns(session, target)) ?? []).filter((column) => !ours.has(column.name))
+    // Columns that the pipeline does not fill get their defaults when the rows are inserted, not in staging.
+    for (const column of others)
+      await session.query(`ALTER TABLE ${staging} ALTER COLUMN ${quoteIdentifier(column.name)} DROP NOT NULL`)
+  } else await session.query(`CREATE TABLE ${staging} (${definitions(target).join(", ")})`)
+  await session.query(`ALTER TABLE ${staging} ALTER COLUMN ${RUN_COLUMN} SET DEFAULT ${quoteLiteral(runId)}`)
 }
+
+/** Takes from a staging table that has become the target what only staging needs. */
+export const dropRunDefault = (target: Target): string =>
+  `ALTER TABLE ${qualifiedName(target)} ALTER COLUMN ${RUN_COLUMN} DROP DEFAULT`

@@ -1,4 +1,4 @@
-import { AS_IT_STANDS, UNSURE, WITH_SUFFIX, type ByteCheck, type Column } from "../core/contracts.ts"
+import { AS_IT_STANDS, UNSURE, WITH_ESCAPES, WITH_SUFFIX, type ByteCheck, type Column } from "../core/contracts.ts"
 
 /** What a schema says of a property's text, in words that can be judged by its bytes. */
 export type ByteRule =
@@ -21,7 +21,7 @@ const NOTHING = new Uint8Array(0)
 
 /**
  * The byte check for a column, as long as the column is of the type that goes with the rule; undefined otherwise. Text is taken
- * byte for byte only where COPY needs no escape and one byte is one character.
+ * by its bytes only where one byte is one character.
  */
 export function byteCheck({ rule, optional }: ByteField, column: Column): ByteCheck | undefined {
   if (optional && !column.nullable) return undefined
@@ -53,6 +53,9 @@ export function byteCheck({ rule, optional }: ByteField, column: Column): ByteCh
 const integerRange = (type: string): number | undefined =>
   type === "bigint" ? Number.MAX_SAFE_INTEGER : type === "integer" ? 2 ** 31 - 1 : undefined
 
+const TAB = 0x09
+const LINE_FEED = 0x0a
+const CARRIAGE_RETURN = 0x0d
 const BACKSLASH = 0x5c
 const POINT = 0x2e
 const MINUS = 0x2d
@@ -61,11 +64,15 @@ const text =
   (least: number, most: number): Judge =>
   (bytes, from, to) => {
     if (to - from < least || to - from > most) return UNSURE
+    let verdict: typeof AS_IT_STANDS | typeof WITH_ESCAPES = AS_IT_STANDS
     for (let at = from; at < to; at++) {
       const byte = bytes[at] as number
-      if (byte < 0x20 || byte > 0x7e || byte === BACKSLASH) return UNSURE
+      if (byte > 0x7e) return UNSURE
+      if (byte >= 0x20 && byte !== BACKSLASH) continue
+      if (byte !== BACKSLASH && byte !== TAB && byte !== LINE_FEED && byte !== CARRIAGE_RETURN) return UNSURE
+      verdict = WITH_ESCAPES
     }
-    return AS_IT_STANDS
+    return verdict
   }
 
 function member(values: readonly string[]): Judge {

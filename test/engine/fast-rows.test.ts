@@ -45,10 +45,7 @@ async function encode(
   let slow = 0
   const counted = { ...path, process: (batch: Batch, i: number) => (slow++, path.process(batch, i)) }
   const origin = { pipeline: "items", partition: "f.csv", unit: "file" as const }
-  const encoder = batchEncoder(
-    { pipeline: one, origin, seq: 7, runId: "run_1", turn: () => Promise.resolve() },
-    counted,
-  )
+  const encoder = batchEncoder({ pipeline: one, origin, seq: 7, turn: () => Promise.resolve() }, counted)
   const decoder = csv().decoder({ exact: one.schema.exact, maxRecordBytes: 1 << 20 })
   const batches = [...decoder.push(Buffer.from(text)), ...decoder.end()]
   path.meetColumns(decoder.columns)
@@ -132,7 +129,7 @@ describe("rows that go from bytes to COPY", () => {
       const [batch] = [...decoder.push(Buffer.from(text)), ...decoder.end()]
       path.meetColumns(decoder.columns)
       expect(
-        fastRows(one, batch as Batch, path, { head: "", tail: "", append: false, seqOf: (n) => n }),
+        fastRows(one, batch as Batch, path, { head: "", append: false, seqOf: (n) => n }),
       ).toBeUndefined()
     }
   })

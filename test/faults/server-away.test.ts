@@ -109,9 +109,8 @@ describe("a server that goes away in mid-run and comes back", () => {
     { at: "run.before-finish", nth: 1, how: "killed", mode: "upsert", before: false },
   ])("$how at $at ($nth; $mode, table there before: $before)", async (trial) => {
     const events = await loadThrough({ ...trial, name: `away_${++trials}` })
-    // A crash empties what is staged; a stop does not.
-    const restarted = events.some(({ type }) => type === "partition.restarted")
-    if (trial.at !== "run.before-finish") expect(restarted).toBe(trial.how === "killed")
+    // Staging does not wait for the disk: a crash may take the last batches, and their partitions start over; a stop takes none.
+    if (trial.how === "stopped") expect(events.some(({ type }) => type === "partition.restarted")).toBe(false)
   })
 })
 

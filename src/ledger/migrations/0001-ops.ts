@@ -1,6 +1,6 @@
 import type { Migration } from "../../postgres/migrate.ts"
 
-/** The `ops` schema: what people query. And `ops_staging`: what runs in flight need and a crash of the server may empty. */
+/** The `ops` schema: what people query. And `ops_staging`: what runs in flight need. */
 export const ops: Migration = {
   number: 1,
   name: "ops",
@@ -275,9 +275,9 @@ CREATE TABLE ops.breakers (
   updated_at timestamptz NOT NULL DEFAULT now()
 );
 
--- How far each partition of a run in flight is staged. Unlogged, as staging may be: what a crash of the server empties,
--- it empties on the safe side (no progress without staged rows), and the partition is read again.
-CREATE UNLOGGED TABLE ops_staging.progress (
+-- How far each partition of a run in flight is staged. Logged, as all of staging: a rolled back CREATE UNLOGGED TABLE can
+-- keep a crashed server from starting again.
+CREATE TABLE ops_staging.progress (
   run_id varchar(50) NOT NULL,
   partition_key text NOT NULL,
   partition_no integer NOT NULL,
@@ -292,7 +292,7 @@ CREATE UNLOGGED TABLE ops_staging.progress (
   PRIMARY KEY (run_id, partition_key)
 );
 
-CREATE UNLOGGED TABLE ops_staging.dead_letters (
+CREATE TABLE ops_staging.dead_letters (
   run_id varchar(50) NOT NULL,
   partition_no integer NOT NULL,
   id text NOT NULL,
