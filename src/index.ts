@@ -19,24 +19,22 @@ export type {
 export type { Counts, PartitionReason, RunEvent, RunStatus } from "./core/events.ts"
 export { SpillwayError, type ErrorClass, type ErrorCode, type ErrorDetails } from "./core/errors.ts"
 export {
-  day,
-  month,
   pipeline,
-  project,
   table,
   type NewColumnPolicy,
   type Pipeline,
   type PipelineOptions,
-  type Project,
-  type ProjectOptions,
   type TableMode,
   type TableOptions,
   type TableSink,
-  type TrackedPartition,
 } from "./engine/definition.ts"
+export { model, reads, type Model, type ModelOptions, type TableRead } from "./engine/model.ts"
+export { stages, type Stages, type StagesOptions } from "./engine/stages.ts"
+export { project, type Project, type ProjectOptions, type Runnable } from "./engine/project.ts"
+export { day, month, value, whole, type PartitionUnit } from "./models/partition-unit.ts"
 export { openDatabase, type OpenDatabaseOptions } from "./engine/database.ts"
 export { previewPipeline, type PreviewOptions, type PreviewRecord } from "./engine/preview.ts"
-export { runPipeline } from "./engine/run-pipeline.ts"
+export { partitionsOf, run, runPipeline, type PartitionPlan } from "./engine/run-any.ts"
 export type { RunOptions } from "./engine/run.ts"
 export type { ReportedError, RunReport } from "./engine/report.ts"
 export { csv, type CsvOptions } from "./formats/csv.ts"

@@ -1,4 +1,18 @@
-import { csv, files, month, nullRatio, passRate, pipeline, project, table } from "spillway"
+import {
+  csv,
+  files,
+  model,
+  month,
+  nullRatio,
+  passRate,
+  pipeline,
+  project,
+  reads,
+  rowCount,
+  sql,
+  stages,
+  table,
+} from "spillway"
 import { retailData } from "./data.ts"
 import { Transaction } from "./schema.ts"
 
@@ -7,7 +21,60 @@ const transactions = pipeline({
   source: files("*.csv.gz", { root: await retailData(), format: csv() }),
   schema: Transaction,
   checks: [passRate(0.95), nullRatio("CustomerID"), nullRatio("Description")],
-  sink: table("bronze.raw_transactions", { mode: "append", tracked: [month("InvoiceDate", "Europe/London")] }),
+  sink: table("bronze.raw_transactions", { mode: "append" }),
 })
 
-export default project({ pipelines: [transactions] })
+const dailySales = model({
+  name: "fact_sales_daily",
+  from: reads("bronze.raw_transactions", month("invoice_date", "Europe/London")),
+  partition: month("sale_date", "Europe/London"),
+  sql: new URL("./models/fact_sales_daily.sql", import.meta.url),
+  sink: table("silver.fact_sales_daily", { key: ["sale_date", "stock_code", "country"] }),
+  checks: [rowCount({ min: 1 })],
+  sums: {
+    lines: `SELECT count(*) FROM bronze.raw_transactions
+            WHERE invoice_date >= \${partition.start} AND invoice_date < \${partition.end}`,
+  },
+})
+
+const SILVER_MONTH =
+  "FROM silver.fact_sales_daily WHERE sale_date >= ${partition.start} AND sale_date < ${partition.end}"
+
+const monthlySales = model({
+  name: "fact_sales_monthly",
+  from: "silver.fact_sales_daily",
+  partition: month("sale_date"),
+  sql: new URL("./models/fact_sales_monthly.sql", import.meta.url),
+  sink: table("gold.fact_sales_monthly", { key: ["month_key"] }),
+  checks: [
+    sql("a month has sales", "SELECT * FROM staged WHERE units_sold <= 0"),
+    sql("refunds do not exceed sales", "SELECT * FROM staged WHERE refund_amount > revenue"),
+  ],
+  sums: {
+    lines: `SELECT sum(lines) ${SILVER_MONTH}`,
+    revenue: `SELECT sum(revenue) ${SILVER_MONTH}`,
+    refund_amount: `SELECT sum(refund_amount) ${SILVER_MONTH}`,
+  },
+})
+
+const performance = stages({
+  name: "performance",
+  stages: [
+    model({
+      name: "product_performance",
+      from: "silver.fact_sales_daily",
+      sql: new URL("./models/fact_product_performance.sql", import.meta.url),
+      sink: table("gold.fact_product_performance", { key: ["stock_code"] }),
+      sums: { lines: "SELECT sum(lines) FROM silver.fact_sales_daily" },
+    }),
+    model({
+      name: "country_sales",
+      from: "silver.fact_sales_daily",
+      sql: new URL("./models/fact_country_sales.sql", import.meta.url),
+      sink: table("gold.fact_country_sales", { key: ["country"] }),
+      sums: { lines: "SELECT sum(lines) FROM silver.fact_sales_daily" },
+    }),
+  ],
+})
+
+export default project({ pipelines: [transactions, dailySales, monthlySales, performance] })

@@ -1,10 +1,10 @@
-import type { Pipeline } from "../engine/definition.ts"
+import { partsOf, type Runnable } from "../engine/project.ts"
 import { notFound } from "./errors.ts"
 import { suggestion } from "./nearest.ts"
 import type { LoadedProject } from "./project.ts"
 
 /** The pipelines of these names in the order named; all of the project, in its order, where none is named. Throws `CONFIG` (not found). */
-export function choosePipelines(loaded: LoadedProject, names: readonly string[]): Pipeline[] {
+export function choosePipelines(loaded: LoadedProject, names: readonly string[]): Runnable[] {
   const { pipelines } = loaded.project
   const known = pipelines.map((pipeline) => pipeline.name)
   if (pipelines.length === 0)
@@ -23,6 +23,13 @@ export function choosePipelines(loaded: LoadedProject, names: readonly string[])
   })
 }
 
-/** What people call a partition of this source. */
-export const partitionNoun = (pipeline: Pick<Pipeline, "source">): string =>
-  pipeline.source.kind === "files" ? "file" : "partition"
+/** What people call a partition of it. */
+export function partitionNoun(runnable: Runnable): string {
+  const nouns = new Set(
+    partsOf(runnable).map((part) => {
+      if (part.kind === "pipeline") return part.source.kind === "files" ? "file" : "partition"
+      return part.partition.kind === "month" || part.partition.kind === "day" ? part.partition.kind : "partition"
+    }),
+  )
+  return nouns.size === 1 ? ([...nouns][0] ?? "partition") : "partition"
+}

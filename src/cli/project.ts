@@ -4,7 +4,7 @@ import { parseEnv } from "node:util"
 import { SpillwayError, systemCode } from "../core/errors.ts"
 import type { Files } from "../core/files.ts"
 import { registerSecret } from "../core/secrets.ts"
-import type { Project } from "../engine/definition.ts"
+import type { Project } from "../engine/project.ts"
 import { notFound, recogniseError } from "./errors.ts"
 
 /** Looked for in this order. */

@@ -37,6 +37,7 @@ export function summary(report: RunReport, options: SummaryOptions): string {
   const { colors } = options
   const took = colors.dim(timing(report))
   const lines = [`${statusMark(report.status, colors)}  ${colors.bold(report.pipeline)} → ${report.table}  ${took}`]
+  lines.push(...stageLines(report, options))
   lines.push(...whatHappened(report, options.partition))
   lines.push(...facts(report, options))
   lines.push(...heldLines(report, options))
@@ -47,6 +48,15 @@ export function summary(report: RunReport, options: SummaryOptions): string {
   if (next !== undefined) lines.push(`  ${colors.cyan("next")}: ${next}`)
   return redact(lines.join("\n"))
 }
+
+const stageLines = ({ stages = [] }: RunReport, { colors }: SummaryOptions): string[] =>
+  columns(
+    stages.map(({ stage, status, counts, durationMs }) =>
+      status === "skipped"
+        ? [colors.dim("● done before"), stage, ""]
+        : [statusMark(status, colors), stage, `${equation(counts)}  ${colors.dim(duration(durationMs))}`],
+    ),
+  ).map((line) => `  ${line}`)
 
 /** The speed of fewer records says nothing. */
 const RATED_FROM = 1_000
@@ -64,13 +74,14 @@ function timing(report: RunReport): string {
 function whatHappened(report: RunReport, noun: string): string[] {
   const { total, chosen, unchanged } = report.partitions
   if (report.status === "completed" && chosen === 0 && unchanged === total && total > 0)
-    return [`  nothing new: 0 rows read, ${plural(unchanged, noun)} unchanged`]
+    return [`  nothing new: 0 of ${plural(total, noun)} to do`]
   return [`  ${equation(report.counts)}`, `  ${partitionsLine(report, noun)}`]
 }
 
 /** Why partitions were chosen, where it is not simply that they are new. */
 const REASONS: Readonly<Record<string, string>> = {
   changed: "changed",
+  stale: "stale",
   "held-before": "held before",
   "failed-before": "failed before",
   resumed: "resumed",

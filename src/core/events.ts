@@ -43,7 +43,16 @@ export function imbalance(counts: Readonly<Counts>): number {
 }
 
 /** Why a partition is (or is not) to be done in this run. */
-export type PartitionReason = "new" | "changed" | "held-before" | "failed-before" | "resumed" | "full" | "unchanged"
+export type PartitionReason =
+  | "new"
+  | "changed"
+  /** What it was built from was touched since. */
+  | "stale"
+  | "held-before"
+  | "failed-before"
+  | "resumed"
+  | "full"
+  | "unchanged"
 
 export type RunStatus = "running" | "completed" | "partial" | "failed" | "cancelled"
 
@@ -67,6 +76,18 @@ export type RunEvent = {
       readonly unchanged: number
       readonly bytes: number
       readonly reasons: Partial<Record<PartitionReason, number>>
+    }
+  | { readonly type: "stage.started"; readonly stage: string }
+  | {
+      readonly type: "stage.finished"
+      readonly stage: string
+      /** Of the run that the stage was; `skipped`: an earlier attempt completed it and nothing changed since. */
+      readonly status: Exclude<RunStatus, "running"> | "skipped"
+      /** The run of the stage itself, which has its own log. */
+      readonly stageRunId: string | undefined
+      readonly counts: Readonly<Counts>
+      readonly durationMs: number
+      readonly error: { readonly code: ErrorCode; readonly message: string } | undefined
     }
   | {
       readonly type: "partition.started"

@@ -1,23 +1,15 @@
 import { SpillwayError } from "../core/errors.ts"
 import type { SourcePartition } from "../core/contracts.ts"
 import type { PartitionReason } from "../core/events.ts"
-import { canonicalJson } from "../core/json.ts"
 import type { Ports } from "../core/ports.ts"
 import { isAtWork, releaseLeases, type HeldLease } from "../ledger/leases.ts"
-import {
-  knownPartitions,
-  markVanished,
-  publishedBefore,
-  refreshStamps,
-  takePartitionNumbers,
-  type LedgerPartition,
-} from "../ledger/partitions.ts"
+import { knownPartitions, publishedBefore, takePartitionNumbers, type LedgerPartition } from "../ledger/partitions.ts"
 import { stagedProgress } from "../ledger/progress.ts"
 import { latestRun, type RunRow } from "../ledger/runs.ts"
 import type { Session } from "../postgres/session.ts"
-import type { Pipeline } from "./definition.ts"
 import { acquireLeases, settleHolders } from "./leasing.ts"
-import { reasonFor, type PlannedPartition } from "./plan.ts"
+import type { Load, Reason } from "./load.ts"
+import type { PlannedPartition } from "./plan.ts"
 
 /** What a run is to do, with the leases for it taken. */
 export interface Work {
@@ -32,65 +24,71 @@ export interface Work {
   readonly warnings: readonly SpillwayError[]
 }
 
+/** Narrows what is done by key and by why it is to be done. */
+export interface PartitionFilter {
+  /** Such as `2010-12`, for people. */
+  readonly words: string
+  /** Keys are asked for, so that it is a mistake when there is none of them. */
+  readonly byKey: boolean
+  matches(key: string, reason: PartitionReason): boolean
+}
+
 export interface ChooseOptions {
   readonly directory: string
   readonly ports: Ports
   readonly holder: string
   readonly full: boolean
   readonly partitions: readonly string[] | undefined
-  readonly definitionVersion: string
+  readonly select: PartitionFilter | undefined
   readonly signal: AbortSignal
 }
 
-/** Lists the source, compares it with the ledger and takes the leases of what is to be done. */
-export async function chooseWork(session: Session, pipeline: Pipeline, options: ChooseOptions): Promise<Work> {
-  await settleHolders(session, options.ports.clock, pipeline.name, options.holder, options.signal)
-  const before = await knownPartitions(session, pipeline.name)
-  const listed = await listSource(pipeline, options, before)
-  const interrupted = await interruptedRun(session, pipeline.name)
-  const matches = interrupted?.definitionVersion === options.definitionVersion && interrupted.full === options.full
+/** Lists the partitions, compares them with the ledger and takes the leases of what is to be done. */
+export async function chooseWork(session: Session, load: Load, options: ChooseOptions): Promise<Work> {
+  await settleHolders(session, options.ports.clock, load.name, options.holder, options.signal)
+  const before = await knownPartitions(session, load.name)
+  const listed = await load.list(session, before, { ...options, readOnly: false })
+  const interrupted = await interruptedRun(session, load.name)
+  const matches =
+    load.resumable && interrupted?.definitionVersion === load.definitionVersion && interrupted.full === options.full
   const candidate = matches ? interrupted : undefined
-  const reason = (partition: SourcePartition, known: ReadonlyMap<string, LedgerPartition>): PartitionReason =>
-    reasonFor(partition, known.get(partition.key), { full: options.full, runId: candidate?.runId })
+  const standing = { full: options.full, runId: candidate?.runId }
 
-  const chosen = selected(listed, options.partitions).filter((partition) => reason(partition, before) !== "unchanged")
+  const named = selected(load, listed, options)
+  const at = await load.reasons(session, named, before, standing)
+  const { select } = options
+  const asked = named.filter(({ key }) => select?.matches(key, at.get(key)?.reason ?? "unchanged") ?? true)
+  if (select?.byKey === true && asked.length === 0 && listed.length > 0) throw noneOf(load, `of ${select.words}`, listed)
+  const chosen = toDo(asked, at)
   const request = {
-    pipeline: pipeline.name,
-    keys: chosen.map((p) => p.key),
+    pipeline: load.name,
+    keys: chosen.map(({ partition }) => partition.key),
     holder: options.holder,
-    leaseMs: pipeline.leaseMs,
+    leaseMs: load.leaseMs,
   }
   const { epochs, busy } = await acquireLeases(session, options.ports.clock, request, options.signal)
 
   // Another run may have finished some of it between the list and the lease.
-  const known = await knownPartitions(session, pipeline.name)
-  const todo = chosen.filter((partition) => epochs.has(partition.key) && reason(partition, known) !== "unchanged")
-  const done = chosen.filter((partition) => epochs.has(partition.key) && !todo.includes(partition))
-  if (done.length > 0)
-    await releaseLeases(
-      session,
-      options.holder,
-      done.map((p) => p.key),
-    )
+  const known = await knownPartitions(session, load.name)
+  const mine = chosen.filter(({ partition }) => epochs.has(partition.key)).map(({ partition }) => partition)
+  const now = await load.reasons(session, listed, known, standing)
+  const todo = toDo(mine, now)
+  const keys = new Set(todo.map(({ partition }) => partition.key))
+  const done = mine.filter((partition) => !keys.has(partition.key)).map((partition) => partition.key)
+  if (done.length > 0) await releaseLeases(session, options.holder, done)
 
-  const unchanged = listed.filter((partition) => reason(partition, known) === "unchanged")
-  await refreshStamps(
-    session,
-    pipeline.name,
-    unchanged.filter((p) => hasNews(p, known.get(p.key))),
-  )
+  const unchanged = listed.filter((partition) => now.get(partition.key)?.reason === "unchanged")
+  const warnings = await load.afterList(session, listed, before, unchanged)
 
   const alive = interrupted?.holder != null && (await isAtWork(session, interrupted.holder))
   const resumes = alive ? undefined : candidate
-  const numbers = await numbersFor(session, todo, known, resumes)
-  const inTable = await publishedBefore(
-    session,
-    pipeline.name,
-    todo.map((partition) => partition.key),
-  )
-  const planned = todo.map((partition): PlannedPartition => ({
+  const partitions = todo.map(({ partition }) => partition)
+  const numbers = await numbersFor(session, partitions, known, resumes)
+  const inTable = await publishedBefore(session, load.name, [...keys])
+  const planned = todo.map(({ partition, reason }): PlannedPartition => ({
     partition,
-    reason: reason(partition, known),
+    reason: reason.reason,
+    detail: reason.detail,
     seq: numbers.get(partition.key) ?? 0,
     epoch: epochs.get(partition.key) ?? 0,
     replaces: inTable.has(partition.key),
@@ -98,57 +96,50 @@ export async function chooseWork(session: Session, pipeline: Pipeline, options: 
   const reasons: Partial<Record<PartitionReason, number>> = {}
   for (const plan of planned) reasons[plan.reason] = (reasons[plan.reason] ?? 0) + 1
   return {
-    total: listed.length,
-    unchanged: listed.length - planned.length - busy.length,
+    total: asked.length,
+    unchanged: asked.length - planned.length - busy.length,
     planned,
     reasons,
     busy,
     resumes,
-    warnings: await warningsFor(session, pipeline, listed, before),
+    warnings,
   }
 }
 
-function listSource(
-  pipeline: Pipeline,
-  options: ChooseOptions,
-  known: ReadonlyMap<string, LedgerPartition>,
-): Promise<readonly SourcePartition[]> {
-  const context = {
-    ports: options.ports,
-    directory: options.directory,
-    signal: options.signal,
-    exact: pipeline.schema.exact,
-    maxRecordBytes: pipeline.maxRecordBytes,
-  }
-  return pipeline.source.list(context, known)
-}
-
-/** An unchanged partition whose stamp is to be kept: it was touched, or hashed too soon after a change, or came back. */
-const hasNews = (partition: SourcePartition, known: LedgerPartition | undefined): boolean =>
-  known !== undefined && (known.vanished || canonicalJson(known.stamp) !== canonicalJson(partition.stamp))
+/** Those of the partitions that are not unchanged, with the reason. */
+const toDo = (
+  partitions: readonly SourcePartition[],
+  reasons: ReadonlyMap<string, Reason>,
+): { partition: SourcePartition; reason: Reason }[] =>
+  partitions.flatMap((partition) => {
+    const reason = reasons.get(partition.key)
+    return reason === undefined || reason.reason === "unchanged" ? [] : [{ partition, reason }]
+  })
 
 async function interruptedRun(session: Session, pipeline: string): Promise<RunRow | undefined> {
   const latest = await latestRun(session, pipeline)
   return latest !== undefined && ["running", "cancelled", "failed"].includes(latest.status) ? latest : undefined
 }
 
-function selected(listed: readonly SourcePartition[], keys: readonly string[] | undefined): readonly SourcePartition[] {
+function selected(
+  load: Load,
+  listed: readonly SourcePartition[],
+  { partitions: keys }: ChooseOptions,
+): readonly SourcePartition[] {
   if (keys === undefined) return listed
   const there = new Set(listed.map((partition) => partition.key))
   const unknown = keys.filter((key) => !there.has(key))
-  if (unknown.length > 0)
-    throw new SpillwayError(
-      "CONFIG",
-      `the source has no partition ${unknown.map((key) => JSON.stringify(key)).join(", ")}`,
-      {
-        hint:
-          listed.length === 0
-            ? "it has none at all"
-            : `it has ${listed.length}, such as ${JSON.stringify(listed[0]?.key)}`,
-        context: { notFound: true },
-      },
-    )
+  if (unknown.length > 0) throw noneOf(load, unknown.map((key) => JSON.stringify(key)).join(", "), listed)
   return listed.filter((partition) => keys.includes(partition.key))
+}
+
+function noneOf(load: Load, words: string, listed: readonly SourcePartition[]): SpillwayError {
+  const [first, last] = [listed[0]?.key, listed.at(-1)?.key]
+  return new SpillwayError("CONFIG", `${load.kind} "${load.name}" has no partition ${words}`, {
+    where: `${load.kind} ${load.name}`,
+    hint: first === undefined ? "it has none at all" : `it has ${listed.length}, from ${first} to ${last}`,
+    context: { notFound: true },
+  })
 }
 
 /** A version that was numbered before keeps its number, so that reading it again gives the same `_seq`. */
@@ -170,35 +161,4 @@ async function numbersFor(
   const fresh = await takePartitionNumbers(session, unnumbered.length)
   for (const [n, partition] of unnumbered.entries()) numbers.set(partition.key, fresh[n] ?? 0)
   return numbers
-}
-
-async function warningsFor(
-  session: Session,
-  pipeline: Pipeline,
-  listed: readonly SourcePartition[],
-  known: ReadonlyMap<string, LedgerPartition>,
-): Promise<SpillwayError[]> {
-  const warnings: SpillwayError[] = []
-  if (listed.length === 0)
-    warnings.push(
-      new SpillwayError(
-        "DATA_LOSS",
-        `the source of "${pipeline.name}" has nothing to read${known.size > 0 ? `, though it once had ${known.size} partitions` : ""}`,
-        {
-          hint: "check the path, the address or the pattern",
-        },
-      ),
-    )
-  const there = new Set(listed.map((partition) => partition.key))
-  const gone = [...known.values()]
-    .filter((partition) => !partition.vanished && !there.has(partition.key))
-    .map((partition) => partition.key)
-  for (const key of await markVanished(session, pipeline.name, gone))
-    warnings.push(
-      new SpillwayError("DATA_LOSS", `${key} was loaded before and is gone from the source; its rows stay`, {
-        where: key,
-        hint: "if it was removed on purpose, nothing is to be done; otherwise restore it",
-      }),
-    )
-  return warnings
 }

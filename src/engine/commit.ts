@@ -83,7 +83,7 @@ async function resolve(
 ): Promise<boolean> {
   return connection.retrying("asking what became of a commit", async (session) => {
     while ((await statusOf(session, transactionId)) === "in progress") await context.ports.clock.sleep(POLL_MS)
-    return commitIsThere(session, context.pipeline.name, witness, commitId)
+    return commitIsThere(session, context.load.name, witness, commitId)
   })
 }
 

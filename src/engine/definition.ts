@@ -1,11 +1,15 @@
 import type { Check, RecordSchema, Source } from "../core/contracts.ts"
 import { SpillwayError } from "../core/errors.ts"
 import type { RecordObject } from "../core/records.ts"
+import { scheduleOf, type Expected, type Schedule, type ScheduleOption } from "../core/schedule.ts"
 import type { ColumnOptions } from "../schema/columns.ts"
 import { toRecordSchema, type AnySchema } from "../schema/adapter.ts"
 
-/** How the rows of a partition meet the rows of the table. */
-export type TableMode = "append" | "upsert"
+/**
+ * How the rows of a partition meet the rows of the table: `append` adds them, `upsert` meets those of the same key,
+ * `replace` makes what the table has of the partition exactly these rows, for rows that have no key.
+ */
+export type TableMode = "append" | "upsert" | "replace"
 
 /** A PostgreSQL table as the end of a pipeline. */
 export interface TableSink {
@@ -13,34 +17,18 @@ export interface TableSink {
   readonly schema: string
   readonly name: string
   readonly mode: TableMode
-  /** Properties that identify a row; empty for `append`, which is keyed by source and position. */
+  /** Properties that identify a row; empty for `append`, which is keyed by source and position, and `replace`. */
   readonly key: readonly string[]
   /** The property that says which of two versions of a key is newer; undefined: the order of reading. */
   readonly orderBy: string | undefined
-  /** Slices of this table that readers of it are told about when a commit touched them. */
-  readonly tracked: readonly TrackedPartition[]
-}
-
-/** A slice of a table by one column: what models downstream are partitioned by. */
-export interface TrackedPartition {
-  readonly unit: "day" | "month" | "value"
-  readonly property: string
-  /** The zone in which days and months of a `timestamptz` begin. */
-  readonly zone: string
 }
 
 export interface TableOptions {
-  /** `upsert` when a key is given, otherwise to be named: `append`. */
+  /** `upsert` when a key is given, otherwise to be named: `append` or `replace`. */
   mode?: TableMode
   key?: readonly string[]
   orderBy?: string
-  tracked?: readonly TrackedPartition[]
 }
-
-/** Months of a date or time column, for `tracked`. `zone` defaults to UTC. */
-export const month = (property: string, zone = "UTC"): TrackedPartition => ({ unit: "month", property, zone })
-/** Days of a date or time column, for `tracked`. `zone` defaults to UTC. */
-export const day = (property: string, zone = "UTC"): TrackedPartition => ({ unit: "day", property, zone })
 
 /** A table `schema.name` (schema `public` when left out). Throws `CONFIG`. */
 export function table(qualified: string, options: TableOptions = {}): TableSink {
@@ -56,17 +44,21 @@ export function table(qualified: string, options: TableOptions = {}): TableSink 
   const mode = options.mode ?? (key.length > 0 ? "upsert" : undefined)
   if (mode === undefined)
     throw new SpillwayError("CONFIG", `table "${qualified}" has neither a key nor a mode`, {
-      hint: 'give key: ["id"] to upsert, or mode: "append"',
+      hint: 'give key: ["id"] to upsert, or mode: "append" or "replace"',
     })
   if (mode === "upsert" && key.length === 0)
     throw new SpillwayError("CONFIG", `table "${qualified}" is to be upserted but has no key`, {
       hint: 'give key: ["id"]',
     })
-  if (mode === "append" && (key.length > 0 || options.orderBy !== undefined))
-    throw new SpillwayError("CONFIG", `table "${qualified}" is appended to, which is keyed by source position`, {
-      hint: 'leave out key and orderBy, or use mode: "upsert"',
-    })
-  return { kind: "table", schema, name, mode, key, orderBy: options.orderBy, tracked: options.tracked ?? [] }
+  if (mode !== "upsert" && (key.length > 0 || options.orderBy !== undefined))
+    throw new SpillwayError(
+      "CONFIG",
+      mode === "append"
+        ? `table "${qualified}" is appended to, which is keyed by source position`
+        : `table "${qualified}" is replaced partition by partition, which knows no key`,
+      { hint: 'leave out key and orderBy, or use mode: "upsert"' },
+    )
+  return { kind: "table", schema, name, mode, key, orderBy: options.orderBy }
 }
 
 /** What happens when a source carries a column that the schema does not know. */
@@ -96,12 +88,17 @@ export interface PipelineOptions {
   maxRecordBytes?: number
   /** How long a lease lasts when its holder stops renewing it, in milliseconds. Default 30,000. */
   leaseMs?: number
+  /** When `spillway work` runs it by itself: a cron expression (UTC), or with a zone and a policy for missed ticks. */
+  schedule?: ScheduleOption
+  /** By when partitions named by a month or a day have to be done: `expected("month + 2 days")`. */
+  expected?: Expected
   /** Names what a hash of the definition cannot see (such as code that `transform` calls). */
   version?: string
 }
 
 /** A pipeline, checked and with its defaults filled in. */
 export interface Pipeline {
+  readonly kind: "pipeline"
   readonly name: string
   readonly source: Source
   readonly schema: RecordSchema
@@ -114,13 +111,20 @@ export interface Pipeline {
   readonly publish: "partition" | "run"
   readonly maxRecordBytes: number
   readonly leaseMs: number
+  readonly schedule: Schedule | undefined
+  readonly expected: Expected | undefined
   readonly version: string | undefined
 }
+
+/** Milliseconds. */
+export const DEFAULT_LEASE_MS = 30_000
+
+export const NAME_RULE = /^[\w.-]{1,100}$/
 
 /** Declares a pipeline. Throws `CONFIG` with every fault of the declaration. */
 export function pipeline(options: PipelineOptions): Pipeline {
   const faults: string[] = []
-  if (!/^[\w.-]{1,100}$/.test(options.name))
+  if (!NAME_RULE.test(options.name))
     faults.push(`name: ${JSON.stringify(options.name)} is not 1 to 100 letters, digits, "_", "-" or "."`)
   const schema = toRecordSchema(options.schema, options.columns)
   const output = options.output === undefined ? schema : toRecordSchema(options.output, options.columns)
@@ -132,11 +136,7 @@ export function pipeline(options: PipelineOptions): Pipeline {
     for (const property of Object.keys(options.columns ?? {}))
       if (!known.has(property) && schema.inputs?.has(property) === false)
         faults.push(`columns: the schema has no property "${property}" (it has ${[...known].join(", ")})`)
-    const named = [
-      ...options.sink.key,
-      ...(options.sink.orderBy ? [options.sink.orderBy] : []),
-      ...options.sink.tracked.map((t) => t.property),
-    ]
+    const named = [...options.sink.key, ...(options.sink.orderBy ? [options.sink.orderBy] : [])]
     for (const property of named)
       if (!known.has(property))
         faults.push(`sink: the schema has no property "${property}" (it has ${[...known].join(", ")})`)
@@ -159,6 +159,7 @@ export function pipeline(options: PipelineOptions): Pipeline {
       },
     )
   return {
+    kind: "pipeline",
     name: options.name,
     source: options.source,
     schema,
@@ -170,7 +171,9 @@ export function pipeline(options: PipelineOptions): Pipeline {
     onNewColumn: options.onNewColumn ?? "fail",
     publish: options.publish ?? "partition",
     maxRecordBytes: options.maxRecordBytes ?? 16 * 1024 * 1024,
-    leaseMs: options.leaseMs ?? 30_000,
+    leaseMs: options.leaseMs ?? DEFAULT_LEASE_MS,
+    schedule: scheduleOf(options.schedule),
+    expected: options.expected,
     version: options.version,
   }
 }
@@ -189,25 +192,4 @@ function unknownInCheck(check: Check, known: ReadonlySet<string>): string[] {
     (property) =>
       `checks: ${check.name} names "${property}", which the schema does not have (it has ${[...known].join(", ")})`,
   )
-}
-
-export interface ProjectOptions {
-  pipelines: readonly Pipeline[]
-}
-
-/** What `spillway.config.ts` exports. */
-export interface Project {
-  readonly kind: "spillway-project"
-  readonly pipelines: readonly Pipeline[]
-}
-
-/** Declares a project. Throws `CONFIG` when two pipelines share a name. */
-export function project(options: ProjectOptions): Project {
-  const names = options.pipelines.map((p) => p.name)
-  const twice = names.find((name, i) => names.indexOf(name) !== i)
-  if (twice !== undefined)
-    throw new SpillwayError("CONFIG", `two pipelines are named "${twice}"`, {
-      hint: "names must be unique in a project",
-    })
-  return { kind: "spillway-project", pipelines: options.pipelines }
 }

@@ -1,10 +1,9 @@
 import type { SpillwayError } from "../core/errors.ts"
 import type { RunEvent, RunEventBody } from "../core/events.ts"
 import type { Ports } from "../core/ports.ts"
-import type { Pipeline } from "./definition.ts"
 
 /** Stamps events and hands them to everyone who listens; what was emitted before the run had a name is handed on when it has one. */
-export function eventStream(pipeline: Pipeline, ports: Ports, on: ((event: RunEvent) => void) | undefined) {
+export function eventStream(pipeline: string, ports: Ports, on: ((event: RunEvent) => void) | undefined) {
   const warnings: { code: SpillwayError["code"]; message: string }[] = []
   const early: RunEventBody[] = []
   let send: ((event: RunEventBody) => void) | undefined
@@ -18,7 +17,7 @@ export function eventStream(pipeline: Pipeline, ports: Ports, on: ((event: RunEv
     emit,
     begin(runId: string, attempt: number, record: (event: RunEvent) => void) {
       send = (body) => {
-        const event = { time: ports.clock.now(), pipeline: pipeline.name, runId, attempt, ...body } as RunEvent
+        const event = { time: ports.clock.now(), pipeline, runId, attempt, ...body } as RunEvent
         record(event)
         on?.(event)
       }

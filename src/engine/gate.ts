@@ -22,7 +22,7 @@ export async function judgeGroup(
   staging: string,
   members: readonly GroupMember[],
 ): Promise<QualityResult[]> {
-  const checks = splitChecks(context.pipeline.checks).set
+  const checks = splitChecks(context.load.checks).set
   if (checks.length === 0 || members.length === 0) return []
   const column = columnResolver(context)
   const aggregates = checks.map((check) => Object.entries(check.aggregates?.(column) ?? {}))
@@ -73,7 +73,7 @@ function columnResolver(context: RunContext): (property: string) => string {
     if (name === undefined)
       throw new SpillwayError(
         "CONFIG",
-        `a check of pipeline "${context.pipeline.name}" names "${property}", which is not a property of the schema`,
+        `a check of ${context.load.kind} "${context.load.name}" names "${property}", which its rows do not have`,
         {
           hint: `it has ${[...names.keys()].join(", ")}`,
         },

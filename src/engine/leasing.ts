@@ -98,7 +98,10 @@ export async function acquireLeases(
 }
 
 /** Says who holds what since when. */
-export function leaseHeld(pipeline: string, busy: readonly HeldLease[]): SpillwayError {
+export function leaseHeld(
+  load: { readonly kind: string; readonly name: string },
+  busy: readonly HeldLease[],
+): SpillwayError {
   const first = busy[0]
   const who =
     first === undefined
@@ -108,8 +111,8 @@ export function leaseHeld(pipeline: string, busy: readonly HeldLease[]): Spillwa
     busy.length === 1
       ? `the partition ${first?.partition ?? ""}`
       : `${busy.length} partitions (${first?.partition ?? ""} …)`
-  return new SpillwayError("LEASE_HELD", `nothing left to do: ${who} holds ${what} of pipeline "${pipeline}"`, {
-    where: `pipeline ${pipeline}`,
+  return new SpillwayError("LEASE_HELD", `nothing left to do: ${who} holds ${what} of ${load.kind} "${load.name}"`, {
+    where: `${load.kind} ${load.name}`,
     hint: "wait for it with --wait, or look at it with: spillway status",
     context: { holders: [...new Set(busy.map((lease) => lease.runId))] },
   })

@@ -7,6 +7,7 @@ import type { StagedProgress } from "../ledger/progress.ts"
 export interface PlannedPartition {
   readonly partition: SourcePartition
   readonly reason: PartitionReason
+  readonly detail: string | undefined
   /** Its number, from which `_seq` starts: that of the same version before, or a new one. */
   readonly seq: number
   readonly epoch: number

@@ -6,12 +6,14 @@ import { movePositions, recordOutcomes, rivalPipeline, type PartitionOutcome } f
 import { addNumbers, clearProgress, stagedProgress } from "../ledger/progress.ts"
 import { insertQualityResults, type QualityResult } from "../ledger/quality.ts"
 import { updateRunTotals } from "../ledger/runs.ts"
-import { recordTouches } from "../ledger/touched.ts"
-import { publishStaging, type PublishResult } from "../postgres/publish.ts"
+import { recordTouches, trackedSlices } from "../ledger/touched.ts"
+import { lockTarget, publishStaging } from "../postgres/publish.ts"
+import type { PublishResult } from "../postgres/publish-counts.ts"
 import type { Session } from "../postgres/session.ts"
 import { commitKnowing } from "./commit.ts"
 import type { Connection } from "./connection.ts"
 import { judgeGroup } from "./gate.ts"
+import { requireBuilt } from "./reconcile.ts"
 import {
   leaseLost,
   StagingLost,
@@ -72,7 +74,7 @@ export class Publisher {
           hint: "correct the source and run again, or loosen the check if the data is right; its dead letters are kept",
         })
     }
-    if (context.pipeline.publish === "run") holdAllWithOne(group.members)
+    if (context.load.publish === "run") holdAllWithOne(group.members)
     return results
   }
 
@@ -84,7 +86,7 @@ export class Publisher {
     } catch (error) {
       if (!(error instanceof SpillwayError) || error.code !== "DB_CONSTRAINT") throw error
       const open = group.members.filter((member) => member.heldBy === undefined)
-      if (open.length > 1 && context.pipeline.publish === "partition") {
+      if (open.length > 1 && context.load.publish === "partition") {
         await this.#oneByOne(group, results)
         return undefined
       }
@@ -127,7 +129,7 @@ export class Publisher {
   async #transaction(session: Session, group: Group, results: readonly QualityResult[]): Promise<Published> {
     const { context } = this
     const { failpoints, random } = context.ports
-    const { pipeline, runId } = context
+    const { load, runId } = context
     const staging = stagingTable(context.runNo, group.number)
     const commitId = random.hex(16)
     const steps: Record<string, number> = {}
@@ -150,23 +152,24 @@ export class Publisher {
           ])
         const rows = await step("rows", () => this.#writeRows(session, staging, published))
         await this.#refuseRival(session, keys)
+        await step("reconcile", () => requireBuilt(session, context, published, rows))
         await failpoints.hit("publish.rows-written", { group: group.number })
         const counts = new Map(group.members.map((member) => [member.plan.partition.key, countsOf(member, rows)]))
         for (const member of published) requireBalance(member, counts.get(member.plan.partition.key) ?? zeroCounts())
         await step("letters", () => this.#writeLetters(session, group))
         const totals = nextTotals(context.totals, group, counts)
         await step("ledger", async () => {
-          await recordTouches(session, runId, tableName(context), rows.touches)
-          await insertQualityResults(session, { pipeline: pipeline.name, runId, table: tableName(context) }, results)
-          const where = {
-            pipeline: pipeline.name,
-            runId,
-            definitionVersion: context.definitionVersion,
-            files: pipeline.source.unit === "file",
-          }
+          await recordTouches(session, runId, load.table, rows.touches)
+          await insertQualityResults(session, { pipeline: load.name, runId, table: load.table }, results)
           await recordOutcomes(
             session,
-            where,
+            {
+              pipeline: load.name,
+              runId,
+              definitionVersion: load.definitionVersion,
+              files: load.files,
+              months: load.months,
+            },
             group.members.map((member) => outcomeOf(member, counts.get(member.plan.partition.key) ?? zeroCounts())),
           )
           await clearProgress(session, runId, keys)
@@ -187,7 +190,7 @@ export class Publisher {
     const outcomes = group.members.map((member) => outcomeOf(member, zeroCounts()))
     const moved = await movePositions(
       session,
-      { pipeline: context.pipeline.name, runId: context.runId, commitId, table: tableName(context) },
+      { pipeline: context.load.name, runId: context.runId, commitId, table: context.load.table },
       outcomes,
     )
     if (moved !== outcomes.length)
@@ -201,14 +204,14 @@ export class Publisher {
 
   /** After the table is locked, so that of two pipelines that begin at the same time the second sees the first. */
   async #refuseRival(session: Session, keys: readonly string[]): Promise<void> {
-    const { context } = this
-    const rival = await rivalPipeline(session, context.pipeline.name, tableName(context), keys)
+    const { load } = this.context
+    const rival = await rivalPipeline(session, load.name, load.table, keys)
     if (rival === undefined) return
     throw new SpillwayError(
       "CONFIG",
-      `the pipelines "${context.pipeline.name}" and "${rival.pipeline}" both load "${rival.partition}" into ${tableName(context)}: its rows could not be told apart`,
+      `"${load.name}" and "${rival.pipeline}" both load "${rival.partition}" into ${load.table}: its rows could not be told apart`,
       {
-        where: `pipeline ${context.pipeline.name}`,
+        where: `${load.kind} ${load.name}`,
         hint: "give files() a root further up, so that the two files have different names, or load into two tables; nothing was published",
       },
     )
@@ -228,16 +231,20 @@ export class Publisher {
       await session.query(`DROP TABLE ${staging}`)
       return { counts: new Map(), touches: [], adopted: false }
     }
+    const { load, target } = this.context
+    await lockTarget(session, target)
     return publishStaging(session, {
       staging,
-      target: this.context.target,
+      target,
+      tracked: await trackedSlices(session, load.table),
+      exclusive: load.kind === "model",
       sources: published.map((member) => member.plan.partition.key),
       replaced: published.filter((member) => member.plan.replaces).map((member) => member.plan.partition.key),
     })
   }
 
   async #writeLetters(session: Session, group: Group): Promise<void> {
-    const { pipeline, runId, correlationId, definitionVersion } = this.context
+    const { load, runId, correlationId } = this.context
     const staged = group.members.filter((member) => member.tally.deadLettered > 0)
     if (staged.length > 0) {
       const { rows } = await session.query<{ no: number; n: string }>(
@@ -253,7 +260,7 @@ export class Publisher {
           )
       await commitLetters(
         session,
-        { pipeline: pipeline.name, runId, correlationId, schemaVersion: definitionVersion },
+        { pipeline: load.name, runId, correlationId, schemaVersion: load.definitionVersion },
         new Map(staged.map((member) => [member.partitionNo, member.plan.partition.key])),
       )
     }
@@ -262,7 +269,7 @@ export class Publisher {
     if (again.length > 0)
       await supersedeLetters(
         session,
-        pipeline.name,
+        load.name,
         runId,
         new Map(again.map((member) => [member.partitionNo, member.plan.partition.key])),
       )
@@ -299,9 +306,6 @@ interface Published {
   readonly steps: Readonly<Record<string, number>>
 }
 
-export const tableName = (context: Pick<RunContext, "target">): string =>
-  `${context.target.schema}.${context.target.name}`
-
 function holdAllWithOne(members: readonly GroupMember[]): void {
   const first = members.find((member) => member.heldBy !== undefined)
   if (first?.heldBy === undefined) return
@@ -311,7 +315,7 @@ function holdAllWithOne(members: readonly GroupMember[]): void {
       `held together with ${first.plan.partition.key}: ${first.heldBy.message}`,
       {
         where: member.plan.partition.key,
-        hint: 'the pipeline publishes all or nothing (publish: "run")',
+        hint: 'it publishes all or nothing (publish: "run")',
       },
     )
 }
@@ -363,6 +367,7 @@ function outcomeOf(member: GroupMember, counts: Counts): PartitionOutcome {
     bytes: partition.bytes,
     stamp: partition.stamp,
     counts,
+    snapshot: member.built?.snapshot,
     error: error === undefined ? undefined : { code: error.code, message: error.message, hint: error.hint },
   }
 }

@@ -1,3 +1,4 @@
+import type { Source } from "../core/contracts.ts"
 import { SpillwayError } from "../core/errors.ts"
 import { DecodeFault, type Batch, type Fault, type RecordObject } from "../core/records.ts"
 import { shown } from "../core/shown.ts"
@@ -26,6 +27,11 @@ export const FILTERED = Symbol("filtered")
 /** What became of a record: the record to load, or one of the above. */
 export type Outcome = RecordObject | Rejected | Expanded | typeof FILTERED
 
+/** The part of a pipeline that looks at single records. */
+export type RecordSteps = Pick<Pipeline, "schema" | "output" | "prepare" | "transform" | "checks" | "onNewColumn"> & {
+  readonly source: Pick<Source, "untyped">
+}
+
 export interface RecordPath {
   /** Takes record `i` through prepare, schema, transform and record-level checks. A promise only where the schema gives one. */
   process(batch: Batch, i: number): Outcome | Promise<Outcome>
@@ -40,10 +46,10 @@ export interface RecordPath {
 const reject = (fault: Fault): Rejected => new Rejected([fault])
 
 /** The way of a record from its batch to what is loaded; the same for tables, files and previews. `where` names the partition. */
-export function recordPath(pipeline: Pipeline, where: string, warn: (error: SpillwayError) => void): RecordPath {
-  const { schema, output, prepare, transform, onNewColumn } = pipeline
-  const untyped = pipeline.source.untyped
-  const checks = splitChecks(pipeline.checks).record
+export function recordPath(steps: RecordSteps, where: string, warn: (error: SpillwayError) => void): RecordPath {
+  const { schema, output, prepare, transform, onNewColumn } = steps
+  const untyped = steps.source.untyped
+  const checks = splitChecks(steps.checks).record
   const properties = [...(schema.inputs ?? output.columns?.map((column) => column.property) ?? [])]
   const nulls = new Float64Array(properties.length)
   const ignored = new Set<string>()

@@ -18,6 +18,15 @@ export interface HeldPartition {
   readonly deadLettered: number
 }
 
+export interface StageReport {
+  readonly stage: string
+  /** `skipped`: an earlier attempt completed it and nothing changed since. Stages that were not reached are not listed. */
+  readonly status: Exclude<RunStatus, "running"> | "skipped"
+  readonly runId: string | undefined
+  readonly counts: Readonly<Counts>
+  readonly durationMs: number
+}
+
 /** What a run did. Everything in it is also in `ops`. */
 export interface RunReport {
   readonly pipeline: string
@@ -43,6 +52,8 @@ export interface RunReport {
   readonly nulls: Readonly<Record<string, number>>
   /** Milliseconds spent: `read` (read, decode, validate), `stage` (waiting for COPY), `gate`, `publish`. They overlap. */
   readonly steps: Readonly<Record<string, number>>
+  /** Of a pipeline made of stages: what became of each. */
+  readonly stages?: readonly StageReport[]
   readonly warnings: readonly { readonly code: ErrorCode; readonly message: string }[]
   readonly durationMs: number
   readonly error: ReportedError | undefined

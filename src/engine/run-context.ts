@@ -3,13 +3,13 @@ import type { Counts, RunEventBody } from "../core/events.ts"
 import type { Ports } from "../core/ports.ts"
 import { zeroTally, type Tally } from "../ledger/progress.ts"
 import type { Target } from "../postgres/target.ts"
-import type { Pipeline } from "./definition.ts"
+import type { Load } from "./load.ts"
 import type { HeldPartition } from "./report.ts"
 import type { PlannedPartition } from "./plan.ts"
 
 /** What the parts of one run share. */
 export interface RunContext {
-  readonly pipeline: Pipeline
+  readonly load: Load
   readonly target: Target
   readonly ports: Ports
   readonly directory: string
@@ -18,7 +18,6 @@ export interface RunContext {
   readonly attempt: number
   readonly holder: string
   readonly correlationId: string | undefined
-  readonly definitionVersion: string
   /** Aborted when the run is to stop: asked for, or its leases are lost. */
   readonly signal: AbortSignal
   readonly emit: (event: RunEventBody) => void
@@ -47,7 +46,17 @@ export interface GroupMember {
   complete: boolean
   /** Set when the partition cannot be published. */
   heldBy: SpillwayError | undefined
+  /** What a model's rows were built from; undefined for a pipeline's. */
+  built: Built | undefined
   stagingMs: number
+}
+
+/** What the ledger is told of a partition that was built by SQL. */
+export interface Built {
+  /** The snapshot that the query saw, as `pg_snapshot`. */
+  readonly snapshot: string
+  /** Sums over its rows by column, exact, as text. */
+  readonly sums: Readonly<Record<string, string>>
 }
 
 /** Partitions that are staged in one table and published in one transaction. */
@@ -63,6 +72,7 @@ export const newMember = (plan: PlannedPartition, partitionNo: number): GroupMem
   batches: 0,
   complete: false,
   heldBy: undefined,
+  built: undefined,
   stagingMs: 0,
 })
 
@@ -76,12 +86,12 @@ export class StagingLost extends Error {
   }
 }
 
-export const leaseLost = (context: Pick<RunContext, "pipeline" | "runId">, partition: string): SpillwayError =>
+export const leaseLost = (context: Pick<RunContext, "load" | "runId">, partition: string): SpillwayError =>
   new SpillwayError(
     "LEASE_LOST",
     `another run took over ${partition} while this one was out of touch; nothing was written`,
     {
-      where: `pipeline ${context.pipeline.name}, run ${context.runId}`,
+      where: `${context.load.kind} ${context.load.name}, run ${context.runId}`,
       hint: "this run stops; the other one carries on: spillway status",
     },
   )

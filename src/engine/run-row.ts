@@ -6,23 +6,29 @@ import { abandonRuns, finishRun, insertRun, resumeRun } from "../ledger/runs.ts"
 import type { Session } from "../postgres/session.ts"
 import type { Work } from "./choose-work.ts"
 import type { Connection } from "./connection.ts"
-import type { Pipeline } from "./definition.ts"
+import type { Load } from "./load.ts"
 import type { RunReport } from "./report.ts"
 import type { RunContext, RunningTotals } from "./run-context.ts"
+
+/** A name that sorts by time: `run_20261121T140448Z_0bd1103d`. */
+export function newRunId({ clock, random }: Pick<Ports, "clock" | "random">): string {
+  const stamp = new Date(clock.now()).toISOString().replace(/[-:]|\.\d+/g, "")
+  return `run_${stamp}_${random.hex(4)}`
+}
 
 /** Continues the interrupted run that `work` found, or begins a new one. */
 export async function beginRun(
   session: Session,
-  pipeline: Pipeline,
+  load: Load,
   work: Work,
-  start: { holder: string; version: string; full: boolean; ports: Ports; correlationId: string | undefined },
+  start: { holder: string; full: boolean; ports: Ports; correlationId: string | undefined },
 ): Promise<{ runId: string; runNo: number; attempt: number; totals: RunningTotals }> {
   const { holder, ports } = start
   if (work.resumes !== undefined) {
     const { runId, runNo, counts, nulls, published } = work.resumes
     const attempt = await resumeRun(session, runId, holder)
     await nameRun(session, holder, runId)
-    await abandonRuns(session, pipeline.name, runId)
+    await abandonRuns(session, load.name, runId)
     const totals = {
       counts: { ...zeroCounts(), ...counts },
       nulls: { ...nulls },
@@ -34,18 +40,17 @@ export async function beginRun(
     }
     return { runId, runNo, attempt, totals }
   }
-  const stamp = new Date(ports.clock.now()).toISOString().replace(/[-:]|\.\d+/g, "")
-  const runId = `run_${stamp}_${ports.random.hex(4)}`
+  const runId = newRunId(ports)
   const runNo = await insertRun(session, {
     runId,
-    pipeline: pipeline.name,
-    definitionVersion: start.version,
+    pipeline: load.name,
+    definitionVersion: load.definitionVersion,
     full: start.full,
     correlationId: start.correlationId,
     holder,
   })
   await nameRun(session, holder, runId)
-  await abandonRuns(session, pipeline.name, runId)
+  await abandonRuns(session, load.name, runId)
   return {
     runId,
     runNo,
@@ -97,7 +102,7 @@ export async function endRun(
     error,
   })
   return {
-    pipeline: context.pipeline.name,
+    pipeline: context.load.name,
     table: `${context.target.schema}.${context.target.name}`,
     runId,
     attempt: context.attempt,

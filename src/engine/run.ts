@@ -1,6 +1,6 @@
 import type { SpillwayError } from "../core/errors.ts"
 import { asSpillwayError } from "../core/errors.ts"
-import type { RunEvent, RunEventBody } from "../core/events.ts"
+import type { RunEvent } from "../core/events.ts"
 import { systemPorts, type Ports } from "../core/ports.ts"
 import { adoptProgress, clearProgress, stagedProgress, type StagedProgress } from "../ledger/progress.ts"
 import { dropStaging } from "../ledger/staging.ts"
@@ -11,17 +11,16 @@ import { createTarget, inspectTarget } from "../postgres/target.ts"
 import { Connection, successiveConnections } from "./connection.ts"
 import type { Pipeline } from "./definition.ts"
 import { eventStream } from "./event-stream.ts"
-import { definitionVersion } from "./definition-version.ts"
 import { keepLeases, leaseHeld, waitForLeases } from "./leasing.ts"
+import { pipelineLoad } from "./pipeline-load.ts"
 import { divide } from "./plan.ts"
+import type { Load, Stager } from "./load.ts"
 import { Publisher } from "./publisher.ts"
 import type { RunReport } from "./report.ts"
 import { leaseLost, newMember, StagingLost, type Group, type RunContext } from "./run-context.ts"
 import { beginRun, endRun } from "./run-row.ts"
 import { stopSignal } from "./stop-signal.ts"
-import { chooseWork, type Work } from "./choose-work.ts"
-import { Stager } from "./stager.ts"
-import { targetOf } from "./target-of.ts"
+import { chooseWork, type PartitionFilter, type Work } from "./choose-work.ts"
 
 export interface RunOptions {
   /** Where `ops` and the target are: a database, or its URL. */
@@ -33,6 +32,8 @@ export interface RunOptions {
   full?: boolean
   /** Only these partitions. */
   partitions?: readonly string[]
+  /** Further narrows what is done. */
+  select?: PartitionFilter
   /** Wait while another run holds what there is to do, instead of throwing `LEASE_HELD`. */
   wait?: boolean
   /** Aborting stops the run after the batch at hand; the next run continues there. */
@@ -45,32 +46,21 @@ export interface RunOptions {
 /** Group numbers of an attempt start here, so that a straggler of an earlier attempt never names a table of a later one. */
 const GROUPS_PER_ATTEMPT = 10_000
 
-/**
- * Runs a pipeline once: whatever is new or changed at its source goes into its table, exactly once. Throws only what ended
- * before a run began (`CONFIG`, `LEASE_HELD`, `DB_UNAVAILABLE`, …); afterwards the report tells how it ended.
- */
-export async function runPipeline(pipeline: Pipeline, options: RunOptions): Promise<RunReport> {
+/** Carries out a load once. Throws only what ended before a run began; afterwards the report tells how it ended. */
+export async function runLoad(load: Load, options: RunOptions): Promise<RunReport> {
   const ports = options.ports ?? systemPorts
   const started = ports.clock.monotonic()
   const database = typeof options.database === "string" ? databaseOf(options.database) : options.database
   const holder = ports.random.hex(8)
   const stop = stopSignal(options.signal)
-  const stream = eventStream(pipeline, ports, options.on)
+  const stream = eventStream(load.name, ports, options.on)
   const control = new Connection(database, holder, ports, stop.signal, stream.emit)
   try {
     const session = await control.session()
-    const version = definitionVersion(pipeline)
-    const work = await choose(session, pipeline, {
-      ...options,
-      ports,
+    const work = await choose(session, load, { ...options, ports, holder, signal: stop.signal })
+    const target = await load.target(session)
+    const run = await beginRun(session, load, work, {
       holder,
-      version,
-      signal: stop.signal,
-      emit: stream.emit,
-    })
-    const run = await beginRun(session, pipeline, work, {
-      holder,
-      version,
       full: options.full ?? false,
       ports,
       correlationId: options.correlationId,
@@ -78,17 +68,16 @@ export async function runPipeline(pipeline: Pipeline, options: RunOptions): Prom
     // Under the holder's name, so that a run that takes over also ends a transaction its log was stopped in.
     const recorder = recordRun({ ...database, connect: successiveConnections(database, holder) }, ports, {
       correlationId: options.correlationId,
-      table: `${pipeline.sink.schema}.${pipeline.sink.name}`,
+      table: load.table,
     })
     stream.begin(run.runId, run.attempt, (event) => recorder.on(event))
     const context: RunContext = {
-      pipeline,
-      target: targetOf(pipeline),
+      load,
+      target,
       ports,
       directory: options.directory ?? process.cwd(),
       holder,
       correlationId: options.correlationId,
-      definitionVersion: version,
       signal: stop.signal,
       emit: stream.emit,
       steps: {},
@@ -97,10 +86,10 @@ export async function runPipeline(pipeline: Pipeline, options: RunOptions): Prom
     stream.emit({
       type: "run.started",
       resumed: run.attempt > 1,
-      definitionVersion: version,
+      definitionVersion: load.definitionVersion,
       full: options.full ?? false,
     })
-    const keeper = keepLeases(control, ports.clock, { holder, runId: run.runId, leaseMs: pipeline.leaseMs }, () =>
+    const keeper = keepLeases(control, ports.clock, { holder, runId: run.runId, leaseMs: load.leaseMs }, () =>
       stop.abort(leaseLost(context, "all partitions")),
     )
     const connections: Connection[] = []
@@ -128,6 +117,10 @@ export async function runPipeline(pipeline: Pipeline, options: RunOptions): Prom
   }
 }
 
+/** Runs a pipeline once: whatever is new or changed at its source goes into its table, exactly once. Throws as `runLoad` does. */
+export const runPipeline = (pipeline: Pipeline, options: RunOptions): Promise<RunReport> =>
+  runLoad(pipelineLoad(pipeline), options)
+
 /** Whether another run has resumed or replaced this one; false when the database cannot be asked. */
 async function isTakenOver(control: Connection, { runId, holder }: RunContext): Promise<boolean> {
   try {
@@ -140,33 +133,27 @@ async function isTakenOver(control: Connection, { runId, holder }: RunContext): 
 /** Decides what to do and takes its leases; with `wait`, until there is something to do or nothing is left. */
 async function choose(
   session: Session,
-  pipeline: Pipeline,
-  options: RunOptions & {
-    ports: Ports
-    holder: string
-    version: string
-    signal: AbortSignal
-    emit: (event: RunEventBody) => void
-  },
+  load: Load,
+  options: RunOptions & { ports: Ports; holder: string; signal: AbortSignal },
 ): Promise<Work> {
   for (;;) {
-    const work = await chooseWork(session, pipeline, {
+    const work = await chooseWork(session, load, {
       directory: options.directory ?? process.cwd(),
       ports: options.ports,
       holder: options.holder,
       full: options.full ?? false,
       partitions: options.partitions,
-      definitionVersion: options.version,
+      select: options.select,
       signal: options.signal,
     })
     if (work.planned.length > 0 || work.busy.length === 0) return work
-    if (!options.wait) throw leaseHeld(pipeline.name, work.busy)
+    if (!options.wait) throw leaseHeld(load, work.busy)
     await waitForLeases(options.ports.clock, options.signal)
   }
 }
 
 async function carryOut(context: RunContext, work: Work, database: Database, connections: Connection[]): Promise<void> {
-  const { pipeline, ports, runId, emit } = context
+  const { load, ports, runId, emit } = context
   const connect = (): Connection => {
     const connection = new Connection(database, context.holder, ports, context.signal, emit)
     connections.push(connection)
@@ -177,12 +164,12 @@ async function carryOut(context: RunContext, work: Work, database: Database, con
   tellPlan(context, work)
   const progress = await staging.retrying("looking up what is staged", async (session) => {
     await inspectTarget(session, context.target)
-    await dropStaging(session, pipeline.name, context.runNo)
+    await dropStaging(session, load.name, context.runNo)
     await adoptProgress(session, runId, new Map(work.planned.map((plan) => [plan.partition.key, plan.epoch])))
     return stagedProgress(session, runId)
   })
   const groups = grouped(context, work, progress)
-  await stageAndPublish(groups, progress, new Stager(context, staging), new Publisher(context, connect()))
+  await stageAndPublish(groups, progress, load.stager(context, staging), new Publisher(context, connect()))
   await staging.retrying("tidying up", async (session) => {
     await clearProgress(session, runId)
     // A table is there after a run, also when everything was held or there was nothing to load.
@@ -210,7 +197,7 @@ function tellPlan(context: RunContext, work: Work): void {
       hint: warning.hint,
     })
   if (work.busy.length > 0) {
-    const held = leaseHeld(context.pipeline.name, work.busy)
+    const held = leaseHeld(context.load, work.busy)
     const message = `${work.busy.length} partitions are left to another run, which holds them`
     emit({ type: "warning", code: "LEASE_HELD", partition: undefined, message, hint: held.hint })
   }
@@ -219,7 +206,7 @@ function tellPlan(context: RunContext, work: Work): void {
 function grouped(context: RunContext, work: Work, progress: readonly StagedProgress[]): Group[] {
   const numbers = new Map(progress.map((p) => [p.key, p.partitionNo]))
   let next = Math.max(0, ...numbers.values())
-  const options = { whole: context.pipeline.publish === "run", firstGroup: context.attempt * GROUPS_PER_ATTEMPT }
+  const options = { whole: context.load.publish === "run", firstGroup: context.attempt * GROUPS_PER_ATTEMPT }
   return divide(work.planned, progress, options).map(({ groupNo, planned }) => ({
     number: groupNo,
     members: planned.map((plan) => newMember(plan, numbers.get(plan.partition.key) ?? ++next)),

@@ -62,6 +62,15 @@ export async function upsertCheckpoints(session: Session, rows: readonly Checkpo
   )
 }
 
+/** The stages of a run, as a whole, that are completed. */
+export async function completedStages(session: Session, runId: string): Promise<Set<string>> {
+  const { rows } = await session.query<{ stage: string }>(
+    `SELECT stage FROM ops.pipeline_checkpoint WHERE run_id = $1 AND checkpoint_key = '' AND status = 'completed'`,
+    [runId],
+  )
+  return new Set(rows.map((row) => row.stage))
+}
+
 /** Runs before the last few are settled already. */
 const RUNS_LOOKED_AT = 5
 

@@ -2,6 +2,7 @@ import type { KnownPartition } from "../core/contracts.ts"
 import type { Counts } from "../core/events.ts"
 import type { JsonValue } from "../core/json.ts"
 import type { Session } from "../postgres/session.ts"
+import { recordMonths } from "./months.ts"
 
 export type PartitionStatus = "in_progress" | "completed" | "held" | "failed"
 
@@ -63,13 +64,15 @@ export async function takePartitionNumbers(session: Session, count: number): Pro
 
 export interface PartitionOutcome {
   readonly key: string
-  readonly status: "completed" | "held"
+  readonly status: "completed" | "held" | "failed"
   readonly version: string
   readonly seq: number
   readonly epoch: number
   readonly bytes: number | undefined
   readonly stamp: JsonValue
   readonly counts: Readonly<Counts>
+  /** What its rows were built from, as `pg_snapshot`; undefined: what this transaction sees. */
+  readonly snapshot: string | undefined
   readonly error: { readonly code: string; readonly message: string; readonly hint: string | undefined } | undefined
 }
 
@@ -166,22 +169,28 @@ export async function commitIsThere(
 /** Writes the partition ledger and, for files, the file ledger. A held partition keeps the version and number it was published with. */
 export async function recordOutcomes(
   session: Session,
-  where: { pipeline: string; runId: string; definitionVersion: string; files: boolean },
+  where: { pipeline: string; runId: string; definitionVersion: string; files: boolean; months: boolean },
   outcomes: readonly PartitionOutcome[],
 ): Promise<void> {
   const rows = JSON.stringify(outcomes.map(({ epoch: _epoch, ...outcome }) => outcome))
   await session.query(
     `INSERT INTO ops.processed_partitions AS pp
        (pipeline_name, partition_key, status, version, seq, definition_version, snapshot, run_id, counts, error_code, error_message, error_hint, processed_at)
-     SELECT $1, v.key, v.status, v.version, v.seq, $3, pg_current_snapshot(), $2, v.counts,
+     SELECT $1, v.key, v.status, v.version, v.seq, $3, coalesce(v.snapshot, pg_current_snapshot()), $2, v.counts,
             v.error->>'code', v.error->>'message', v.error->>'hint', now()
-     FROM jsonb_to_recordset($4) v(key text, status text, version text, seq bigint, counts jsonb, error jsonb)
+     FROM jsonb_to_recordset($4) v(key text, status text, version text, seq bigint, counts jsonb, snapshot pg_snapshot, error jsonb)
      ON CONFLICT (pipeline_name, partition_key) DO UPDATE SET
        status = excluded.status, version = excluded.version, seq = excluded.seq, definition_version = excluded.definition_version,
        snapshot = excluded.snapshot, run_id = excluded.run_id, counts = excluded.counts, error_code = excluded.error_code,
        error_message = excluded.error_message, error_hint = excluded.error_hint, processed_at = excluded.processed_at, updated_at = now()`,
     [where.pipeline, where.runId, where.definitionVersion, rows],
   )
+  if (where.months)
+    await recordMonths(
+      session,
+      where.pipeline,
+      outcomes.map(({ key, status }) => ({ key, status: status === "completed" ? status : "failed" })),
+    )
   if (!where.files) return
   await session.query(
     `INSERT INTO ops.source_files AS sf (pipeline_name, path, size, content_hash, stamp, run_id)
@@ -192,6 +201,26 @@ export async function recordOutcomes(
        last_seen = now(), vanished_at = NULL`,
     [where.pipeline, where.runId, rows],
   )
+}
+
+/** Says that partitions are being built; what was known of them stays until the outcome is. */
+export async function markInProgress(
+  session: Session,
+  where: { pipeline: string; runId: string; definitionVersion: string; months: boolean },
+  keys: readonly string[],
+): Promise<void> {
+  await session.query(
+    `INSERT INTO ops.processed_partitions AS pp (pipeline_name, partition_key, status, definition_version, run_id)
+     SELECT $1, key, 'in_progress', $3, $2 FROM unnest($4::text[]) key
+     ON CONFLICT (pipeline_name, partition_key) DO UPDATE SET status = 'in_progress', run_id = excluded.run_id, updated_at = now()`,
+    [where.pipeline, where.runId, where.definitionVersion, keys],
+  )
+  if (where.months)
+    await recordMonths(
+      session,
+      where.pipeline,
+      keys.map((key) => ({ key, status: "in_progress" })),
+    )
 }
 
 /** Keeps what the source now notes to recognise unchanged files cheaply. */

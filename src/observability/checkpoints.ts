@@ -3,7 +3,8 @@ import { redact } from "../core/secrets.ts"
 import type { Checkpoint, CheckpointStatus } from "../ledger/checkpoints.ts"
 import { equation } from "./wording.ts"
 
-type Stage = "run" | "stage" | "gate" | "publish" | "partition"
+/** `run`, `stage`, `gate`, `publish`, `partition`, or the name of a stage that was declared. */
+type Stage = string
 type Finished = Extract<RunEvent, { type: "run.finished" }>
 
 type Row = { -readonly [K in keyof Checkpoint]: Checkpoint[K] } & { metadata: Record<string, unknown> }
@@ -57,6 +58,12 @@ export class RunCheckpoints {
         this.#change(event, "run", "", {
           metadata: { total: event.total, todo: event.todo, unchanged: event.unchanged, reasons: event.reasons },
         })
+        return
+      case "stage.started":
+        this.#change(event, event.stage, "", {})
+        return
+      case "stage.finished":
+        this.#finishStage(event)
         return
       case "partition.started":
         this.#change(event, "stage", "", {})
@@ -151,6 +158,25 @@ export class RunCheckpoints {
     this.#open.delete(`partition/${partition}`)
   }
 
+  /** A stage that was skipped keeps the row that its own attempt wrote. */
+  #finishStage(event: Extract<RunEvent, { type: "stage.finished" }>): void {
+    if (event.status === "skipped") return
+    const { stage, status, stageRunId, counts, durationMs, error } = event
+    this.#change(event, stage, "", {
+      // What a stage holds back is missing in the next one.
+      status: status === "partial" ? "failed" : STATUS_AT_END[status],
+      value: status,
+      endTime: event.time,
+      durationMs,
+      metadata: {
+        run_id: stageRunId,
+        counts,
+        ...(error === undefined ? {} : { code: error.code, message: redact(error.message) }),
+      },
+    })
+    this.#open.delete(`${stage}/`)
+  }
+
   #finish(event: Finished): void {
     const status = STATUS_AT_END[event.status]
     for (const row of [...this.#open.values()]) {
@@ -158,7 +184,7 @@ export class RunCheckpoints {
       // A partition that is still open at the end of a run was not published, however the run as a whole ended.
       const left = row.stage === "partition"
       const closed = left && status === "completed" ? "pending" : status
-      this.#change(event, row.stage as Stage, row.key, { status: closed, ...(left ? { endTime: event.time } : {}) })
+      this.#change(event, row.stage, row.key, { status: closed, ...(left ? { endTime: event.time } : {}) })
       if (left) row.durationMs = event.time - (row.startTime ?? event.time)
       row.durationMs ??= (row.endTime ?? event.time) - (row.startTime ?? event.time)
     }

@@ -45,6 +45,14 @@ function wordingOf(event: RunEvent): Wording {
       }
     case "run.planned":
       return { level: "INFO", step: "run", message: planned(event) }
+    case "stage.started":
+      return { level: "INFO", step: event.stage, message: `stage ${event.stage}: started` }
+    case "stage.finished":
+      return {
+        level: event.status === "failed" ? "ERROR" : event.status === "partial" ? "WARNING" : "INFO",
+        step: event.stage,
+        message: `stage ${event.stage}: ${stageEnd(event)}`,
+      }
     case "partition.started":
       return {
         level: "DEBUG",
@@ -110,6 +118,12 @@ function wordingOf(event: RunEvent): Wording {
     case "run.finished":
       return { level: levelOfEnd(event), step: "run", message: finished(event) }
   }
+}
+
+function stageEnd(event: Extract<RunEvent, { type: "stage.finished" }>): string {
+  if (event.status === "skipped") return "completed by an earlier attempt, and nothing changed since"
+  const why = event.error === undefined ? "" : `: ${withCode(event.error)}`
+  return `${event.status} in ${duration(event.durationMs)}: ${equation(event.counts)}${why}`
 }
 
 function planned(event: Extract<RunEvent, { type: "run.planned" }>): string {

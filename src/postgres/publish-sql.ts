@@ -9,6 +9,10 @@ export interface PublishRequest {
   readonly sources: readonly string[]
   /** Those of them whose earlier rows are replaced. */
   readonly replaced: readonly string[]
+  /** What the table is divided by for those who read it: SQL for the key of `$row`'s partition. */
+  readonly tracked: readonly { readonly by: string; readonly expression: string }[]
+  /** No source may bring a key that another source has brought: what a model builds belongs to one partition alone. */
+  readonly exclusive: boolean
 }
 
 /** The pieces that the statements of a publish are made of; `s` is staging, `t` the target. */

@@ -1,5 +1,5 @@
 import { SpillwayError } from "../core/errors.ts"
-import type { Counts } from "../core/events.ts"
+import { bySource, emptyCounts, imbalanced, type PublishResult, type SourceCounts } from "./publish-counts.ts"
 import {
   changedRows,
   confirmedTable,
@@ -12,8 +12,10 @@ import {
   type PublishRequest,
   type Statements,
 } from "./publish-sql.ts"
-import { quoteIdentifier } from "./quote.ts"
+import { quoteIdentifier, quoteTable } from "./quote.ts"
+import { replaceRows } from "./replace-rows.ts"
 import type { Session } from "./session.ts"
+import { slices } from "./slices.ts"
 import {
   addKey,
   allColumns,
@@ -21,20 +23,11 @@ import {
   createSchema,
   createTarget,
   dropRunDefault,
+  indexSource,
   inspectTarget,
   qualifiedName,
   type Target,
 } from "./target.ts"
-
-/** Rows of one source as the publish sees them. */
-export type SourceCounts = Pick<Counts, "inserted" | "updated" | "unchanged" | "duplicate" | "superseded" | "deleted">
-
-export interface PublishResult {
-  readonly counts: ReadonlyMap<string, SourceCounts>
-  readonly touches: readonly { readonly by: string; readonly value: string }[]
-  /** The staging table became the target. */
-  readonly adopted: boolean
-}
 
 /** Memory for the hash joins and sorts of a publish; it is the only statement family that needs much. */
 const WORK_MEMORY = "128MB"
@@ -42,18 +35,21 @@ const WORK_MEMORY = "128MB"
 /** Unlike any other error, tells that the key of a table to be could not be built because rows share it. */
 const UNIQUE_VIOLATION = "23505"
 
+/** Until the end of the transaction nobody else publishes into the table; of two that would create it, the second finds it. */
+export async function lockTarget(session: Session, target: Pick<Target, "schema" | "name">): Promise<void> {
+  await session.query(`SELECT pg_advisory_xact_lock(hashtextextended($1, 0))`, [
+    `spillway table ${quoteTable(target.schema, target.name)}`,
+  ])
+}
+
 /**
- * Publishes a staged group inside the caller's transaction: finds the difference between staging and target by joins and
+ * Publishes a staged group inside the caller's transaction, which has locked the target: finds the difference between staging and target by joins and
  * writes only that. Other writers of the table wait meanwhile; readers do not. Into a table that does not exist yet, the
  * staging table itself is moved.
  */
 export async function publishStaging(session: Session, request: PublishRequest): Promise<PublishResult> {
   const { target } = request
   await session.query(`SET LOCAL work_mem = '${WORK_MEMORY}'; SET LOCAL maintenance_work_mem = '${WORK_MEMORY}'`)
-  // Held until the end of the transaction: of two pipelines that would create the same table, the second finds it.
-  await session.query(`SELECT pg_advisory_xact_lock(hashtextextended($1, 0))`, [
-    `spillway table ${qualifiedName(target)}`,
-  ])
   if (!(await inspectTarget(session, target))) {
     const adopted = await adoptStaging(session, request)
     if (adopted !== undefined) return adopted
@@ -61,6 +57,7 @@ export async function publishStaging(session: Session, request: PublishRequest):
   }
   await session.query(`LOCK TABLE ${qualifiedName(target)} IN SHARE ROW EXCLUSIVE MODE`)
   const counts = emptyCounts(request.sources)
+  if (target.mode === "replace") return replaceRows(session, request, counts)
   const sql = statements(request)
   // Source and position are a key by construction; only keys from the data can repeat.
   if (target.mode === "upsert") {
@@ -77,25 +74,17 @@ export async function publishStaging(session: Session, request: PublishRequest):
   return { counts, touches, adopted: false }
 }
 
-const emptyCounts = (sources: readonly string[]): Map<string, SourceCounts> =>
-  new Map(
-    sources.map((source) => [
-      source,
-      { inserted: 0, updated: 0, unchanged: 0, duplicate: 0, superseded: 0, deleted: 0 },
-    ]),
-  )
-
 /** Makes the staging table the target, or gives undefined when rows in it share a key. */
 async function adoptStaging(
   session: Session,
-  { staging, target, sources }: PublishRequest,
+  { staging, target, sources, tracked }: PublishRequest,
 ): Promise<PublishResult | undefined> {
   const counts = emptyCounts(sources)
   const { rows } = await session.query<{ source: string; rows: string }>(
     `SELECT _source AS source, count(*) AS rows FROM ${staging} GROUP BY 1`,
   )
   for (const row of rows) bySource(counts, row.source).inserted = Number(row.rows)
-  const touches = await slices(session, target, (expression) => `SELECT ${expression} AS value FROM ${staging} s`)
+  const touches = await slices(session, tracked, (expression) => `SELECT ${expression} AS value FROM ${staging} s`)
   await session.query(`SAVEPOINT adopt`)
   try {
     await createSchema(session, target)
@@ -105,7 +94,8 @@ async function adoptStaging(
       `ALTER TABLE ${quoteIdentifier(target.schema)}.${bare} RENAME TO ${quoteIdentifier(target.name)}`,
     )
     await session.query(dropRunDefault(target))
-    await session.query(addKey(target))
+    if (target.key.length > 0) await session.query(addKey(target))
+    await indexSource(session, target)
   } catch (error) {
     if (sqlState(error) !== UNIQUE_VIOLATION) throw error
     await session.query(`ROLLBACK TO SAVEPOINT adopt`)
@@ -176,6 +166,25 @@ async function removeRepeats(
   }
 }
 
+/** Of a model, no partition may bring a key that another one, which is not being built now, has in the table. */
+async function refuseForeignKeys(session: Session, sql: Statements, request: PublishRequest): Promise<void> {
+  const { rows } = await session.query<{ brought: string; has: string }>(
+    `SELECT s._source AS brought, t._source AS has FROM ${sql.staging} s JOIN ${sql.table} t ON ${sql.sameKey}
+     WHERE t._source <> s._source AND t._source <> ALL($1::text[]) LIMIT 1`,
+    [request.sources],
+  )
+  const [found] = rows
+  if (found === undefined) return
+  throw new SpillwayError(
+    "DB_CONSTRAINT",
+    `${found.brought} brings a key that ${found.has} has: their rows could not be told apart`,
+    {
+      where: `table ${sql.table}`,
+      hint: `let the key (${sql.target.key.join(", ")}) contain what the model is divided by`,
+    },
+  )
+}
+
 interface Plan {
   readonly inserts: number
   readonly updates: number
@@ -190,6 +199,7 @@ async function compare(
   request: PublishRequest,
   counts: Map<string, SourceCounts>,
 ): Promise<Plan> {
+  if (request.exclusive) await refuseForeignKeys(session, sql, request)
   const { rows: any } = await session.query(`SELECT FROM ${sql.table} LIMIT 1`)
   const onlyNew = any.length === 0 || (sql.target.mode === "append" && request.replaced.length === 0)
   const { rows } = await session.query<{
@@ -239,7 +249,7 @@ async function touched(
   if (parts.length === 0) return []
   return slices(
     session,
-    sql.target,
+    request.tracked,
     (ofStaging, ofTarget) =>
       parts
         .flatMap((part) => [part(ofStaging, "s"), part(ofTarget, "t")])
@@ -247,24 +257,6 @@ async function touched(
         .join(" UNION ALL "),
     request.replaced.length > 0 ? [request.replaced] : undefined,
   )
-}
-
-/** Distinct values of each tracked expression in the relation that `from` writes down for the aliases `s` and `t`. */
-async function slices(
-  session: Session,
-  target: Target,
-  from: (ofStaging: string, ofTarget: string) => string,
-  values?: readonly unknown[],
-): Promise<{ by: string; value: string }[]> {
-  const found: { by: string; value: string }[] = []
-  for (const { by, expression } of target.tracked) {
-    const { rows } = await session.query<{ value: string | null }>(
-      `SELECT DISTINCT value FROM (${from(expression.replaceAll("$row", "s"), expression.replaceAll("$row", "t"))}) v`,
-      values,
-    )
-    for (const row of rows) if (row.value !== null) found.push({ by, value: row.value })
-  }
-  return found
 }
 
 /** Rows of the replaced sources that their new version no longer has. */
@@ -301,17 +293,6 @@ async function insert(session: Session, sql: Statements, plan: Plan): Promise<vo
   requireCount("inserted", plan.inserts, rowCount)
 }
 
-function bySource(counts: Map<string, SourceCounts>, source: string): SourceCounts {
-  const found = counts.get(source)
-  if (found === undefined) throw imbalanced(`staging holds rows of "${source}", which is not being published`)
-  return found
-}
-
 function requireCount(what: string, expected: number, got: number): void {
   if (expected !== got) throw imbalanced(`${expected} rows were to be ${what}, the database ${what} ${got}`)
 }
-
-const imbalanced = (message: string): SpillwayError =>
-  new SpillwayError("CONSERVATION", message, {
-    hint: "nothing was published; a trigger or rule on the table that drops or adds rows would explain it. Please report it otherwise",
-  })

@@ -7,6 +7,8 @@ export interface QueryResult<Row = Record<string, unknown>> {
   readonly rows: Row[]
   /** Rows that the command wrote or returned. */
   readonly rowCount: number
+  /** Of a query that returns rows: its columns, with the OID and the modifier of their types. */
+  readonly fields: readonly { readonly name: string; readonly typeId: number; readonly typeModifier: number }[]
 }
 
 /** One connection. Calls follow one another; errors are SpillwayErrors with the server's own error as `cause`. */
@@ -97,7 +99,15 @@ class PgSession implements Session {
     this.#requireAlive()
     try {
       const result = values === undefined ? await this.#client.query(text) : await this.#client.query(text, [...values])
-      return { rows: result.rows as Row[], rowCount: result.rowCount ?? 0 }
+      return {
+        rows: result.rows as Row[],
+        rowCount: result.rowCount ?? 0,
+        fields: (result.fields ?? []).map(({ name, dataTypeID, dataTypeModifier }) => ({
+          name,
+          typeId: dataTypeID,
+          typeModifier: dataTypeModifier,
+        })),
+      }
     } catch (error) {
       throw classifyDatabaseError(error)
     }

@@ -8,30 +8,25 @@ export interface Target {
   readonly schema: string
   readonly name: string
   readonly columns: readonly Column[]
-  readonly mode: "append" | "upsert"
+  readonly mode: "append" | "upsert" | "replace"
   /** Columns that identify a row. */
   readonly key: readonly string[]
   /** The column that says which version of a key is newer; undefined: `_seq`. */
   readonly orderBy: string | undefined
-  readonly tracked: readonly { readonly by: string; readonly expression: string }[]
+  /** Rows are looked for by their source often enough for an index. */
+  readonly sourceIndex: boolean
 }
 
 /** Where a row came from; every row carries it. `_item` tells apart the rows that one record was expanded to. */
-const LINEAGE = {
-  append: [
-    { name: "_source", type: "text" },
-    { name: "_position", type: "bigint" },
-    { name: "_item", type: "integer" },
-    { name: "_seq", type: "bigint" },
-    { name: "_run_id", type: "text" },
-  ],
-  upsert: [
-    { name: "_source", type: "text" },
-    { name: "_position", type: "bigint" },
-    { name: "_seq", type: "bigint" },
-    { name: "_run_id", type: "text" },
-  ],
-} as const
+const LINEAGE = [
+  { name: "_source", type: "text" },
+  { name: "_position", type: "bigint" },
+  { name: "_item", type: "integer" },
+  { name: "_seq", type: "bigint" },
+  { name: "_run_id", type: "text" },
+] as const
+
+const lineage = ({ mode }: Pick<Target, "mode">) => LINEAGE.filter(({ name }) => name !== "_item" || mode === "append")
 
 export const APPEND_KEY = ["_source", "_position", "_item"] as const
 
@@ -46,14 +41,14 @@ export const copiedColumns = (target: Target): string[] => allColumns(target).fi
 /** All columns in the order in which rows are staged. */
 export const allColumns = (target: Target): string[] => [
   ...target.columns.map((column) => column.name),
-  ...LINEAGE[target.mode].map((column) => column.name),
+  ...lineage(target).map((column) => column.name),
 ]
 
 const definitions = (target: Target): string[] => [
   ...target.columns.map(
     (column) => `${quoteIdentifier(column.name)} ${column.type}${column.nullable ? "" : " NOT NULL"}`,
   ),
-  ...LINEAGE[target.mode].map((column) => `${quoteIdentifier(column.name)} ${column.type} NOT NULL`),
+  ...lineage(target).map((column) => `${quoteIdentifier(column.name)} ${column.type} NOT NULL`),
 ]
 
 const keyList = (target: Target): string => target.key.map(quoteIdentifier).join(", ")
@@ -140,7 +135,7 @@ export async function inspectTarget(session: Session, target: Target): Promise<b
   for (const column of target.columns)
     if (!there.has(column.name))
       mends.push(`ALTER TABLE ${table} ADD COLUMN ${quoteIdentifier(column.name)} ${column.type};`)
-  for (const column of LINEAGE[target.mode])
+  for (const column of lineage(target))
     if (!there.has(column.name))
       mends.push(`ALTER TABLE ${table} ADD COLUMN ${quoteIdentifier(column.name)} ${column.type};`)
   const types = new Map(existing.map((column) => [column.name, column.type]))
@@ -154,7 +149,7 @@ export async function inspectTarget(session: Session, target: Target): Promise<b
   for (const column of existing)
     if (column.required && !ours.has(column.name))
       mends.push(`ALTER TABLE ${table} ALTER COLUMN ${quoteIdentifier(column.name)} DROP NOT NULL;`)
-  if (mends.length === 0 && !(await hasKey(session, target)))
+  if (mends.length === 0 && target.key.length > 0 && !(await hasKey(session, target)))
     mends.push(`CREATE UNIQUE INDEX ON ${table} (${keyList(target)});`)
   if (mends.length > 0)
     throw new SpillwayError("SCHEMA_DRIFT", `the table ${target.schema}.${target.name} does not fit this pipeline`, {
@@ -174,7 +169,13 @@ export async function createSchema(session: Session, target: Target): Promise<vo
 export async function createTarget(session: Session, target: Target): Promise<void> {
   await createSchema(session, target)
   await session.query(`CREATE TABLE ${qualifiedName(target)} (${definitions(target).join(", ")})`)
-  await session.query(addKey(target))
+  if (target.key.length > 0) await session.query(addKey(target))
+  await indexSource(session, target)
+}
+
+/** Makes the index on `_source` where the target is to have one. */
+export async function indexSource(session: Session, target: Target): Promise<void> {
+  if (target.sourceIndex) await session.query(`CREATE INDEX ON ${qualifiedName(target)} (_source)`)
 }
 
 /**

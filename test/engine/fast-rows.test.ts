@@ -128,9 +128,7 @@ describe("rows that go from bytes to COPY", () => {
       const decoder = csv().decoder({ exact: one.schema.exact, maxRecordBytes: 1 << 20 })
       const [batch] = [...decoder.push(Buffer.from(text)), ...decoder.end()]
       path.meetColumns(decoder.columns)
-      expect(
-        fastRows(one, batch as Batch, path, { head: "", append: false, seqOf: (n) => n }),
-      ).toBeUndefined()
+      expect(fastRows(one, batch as Batch, path, { head: "", append: false, seqOf: (n) => n })).toBeUndefined()
     }
   })
 })

@@ -5,7 +5,7 @@ import { parse } from "csv-parse/sync"
 import { afterAll, beforeAll, expect, test } from "vitest"
 import { z } from "zod"
 import type { RunReport } from "../../src/engine/report.ts"
-import { csv, files, month, nullRatio, passRate, pipeline, table } from "../../src/index.ts"
+import { csv, files, nullRatio, passRate, pipeline, table } from "../../src/index.ts"
 import { decimal, timestamp } from "../../src/schema/index.ts"
 import { digest, testBed, unbalanced, type Bed } from "./bed.ts"
 
@@ -26,7 +26,7 @@ const retail = pipeline({
     Country: z.string(),
   }),
   checks: [passRate(0.95), nullRatio("CustomerID"), nullRatio("Description")],
-  sink: table("bronze.raw_transactions", { mode: "append", tracked: [month("InvoiceDate", "Europe/London")] }),
+  sink: table("bronze.raw_transactions", { mode: "append" }),
 })
 
 /** Prices in units of 10^-6: enough for every price there is, checked below. */
@@ -163,16 +163,6 @@ test("sums per month are exact to the last decimal", async () => {
   expect(
     await bed.rows(`SELECT DISTINCT unit_price::text FROM bronze.raw_transactions WHERE unit_price = 0.001`),
   ).toEqual([{ unit_price: "0.001" }])
-})
-
-test("the months touched are all of them", async () => {
-  expect(
-    await bed.rows(`SELECT DISTINCT partition_by, partition_value FROM ops.touched_partitions ORDER BY 2`),
-  ).toEqual(
-    [...expected.months.keys()]
-      .sort()
-      .map((value) => ({ partition_by: "month(invoice_date)", partition_value: value })),
-  )
 })
 
 test("a second run skips all files and reads nothing, a full one reads all and writes nothing", async () => {

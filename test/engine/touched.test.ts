@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, expect, test } from "vitest"
 import { z } from "zod"
-import { csv, day, files, month, pipeline, table } from "../../src/index.ts"
+import { csv, day, files, month, pipeline, table, value } from "../../src/index.ts"
+import { by, keyExpression } from "../../src/models/partition-unit.ts"
 import { timestamp } from "../../src/schema/index.ts"
 import { testBed, type Bed } from "./bed.ts"
 
@@ -17,13 +18,22 @@ const sales = (name: string, mode: "append" | "upsert") =>
     schema: z.object({ id: z.int(), sold: timestamp({ zone: "Europe/London" }).nullable(), amount: z.int() }),
     sink: table(`shop.${name}`, {
       ...(mode === "append" ? { mode } : { key: ["id"] }),
-      tracked: [
-        month("sold", "Europe/London"),
-        day("sold", "America/New_York"),
-        { unit: "value", property: "amount", zone: "UTC" },
-      ],
     }),
   })
+
+/** What models that read the table ask for. */
+async function track(name: string): Promise<void> {
+  for (const [unit, type] of [
+    [month("sold", "Europe/London"), "timestamptz"],
+    [day("sold", "America/New_York"), "timestamptz"],
+    [value("amount"), "bigint"],
+  ] as const)
+    await bed.rows(`INSERT INTO ops.tracked_partitions (table_name, partition_by, expression) VALUES ($1, $2, $3)`, [
+      `shop.${name}`,
+      by(unit),
+      keyExpression(unit, type, "$row"),
+    ])
+}
 
 /** Touches of a run by slice, with whether their transaction is the one that wrote rows. */
 const touches = async (runId: string): Promise<Record<string, string[]>> => {
@@ -41,6 +51,7 @@ test.each(["append", "upsert"] as const)(
     const name = `sales_${mode}`
     const pipelineOf = sales(name, mode)
     const file = `${name}/a.csv`
+    await track(name)
     await bed.write(
       file,
       [
@@ -54,8 +65,8 @@ test.each(["append", "upsert"] as const)(
     )
     const first = await bed.run(pipelineOf)
     expect(await touches(first.runId)).toEqual({
-      "month(sold)": ["2011-01", "2011-02", "2011-06"],
-      "day(sold)": ["2011-01-31", "2011-06-30"],
+      "month(sold, Europe/London)": ["2011-01", "2011-02", "2011-06"],
+      "day(sold, America/New_York)": ["2011-01-31", "2011-06-30"],
       "value(amount)": ["10", "20", "30", "40"],
     })
     const [{ table_name: tableName, transactions, committed } = {}] = await bed.rows<{
@@ -82,8 +93,8 @@ test.each(["append", "upsert"] as const)(
     const second = await bed.run(pipelineOf)
     expect(second.counts).toMatchObject({ updated: 1, unchanged: 2, deleted: 1 })
     expect(await touches(second.runId)).toEqual({
-      "month(sold)": ["2011-01", "2011-03", "2011-06"],
-      "day(sold)": ["2011-01-31", "2011-03-05", "2011-06-30"],
+      "month(sold, Europe/London)": ["2011-01", "2011-03", "2011-06"],
+      "day(sold, America/New_York)": ["2011-01-31", "2011-03-05", "2011-06-30"],
       "value(amount)": ["10", "40"],
     })
 
@@ -97,6 +108,7 @@ test.each(["append", "upsert"] as const)(
 
 test("a file that is held touches nothing", async () => {
   const name = "sales_held"
+  await track(name)
   await bed.write(`${name}/a.csv`, "id,sold,amount,extra\n1,2011-01-31 23:30:00,10,x\n")
   const report = await bed.run(sales(name, "append"))
   expect(report.status).toBe("partial")

@@ -2,7 +2,7 @@
 import { z } from "zod"
 import type { PartitionReader, Source } from "../../src/core/contracts.ts"
 import { csvInBatches } from "../../src/formats/csv.ts"
-import { day, files, passRate, pipeline, rowCount, table, type Pipeline } from "../../src/index.ts"
+import { files, passRate, pipeline, rowCount, table, type Pipeline } from "../../src/index.ts"
 import { decimal, timestamp } from "../../src/schema/index.ts"
 import type { Mode } from "./kill-data.ts"
 
@@ -66,8 +66,6 @@ export function killPipeline(mode: Mode, taken: (file: string, records: number) 
           return record["note"] === "skip" ? undefined : record
         },
     checks: [passRate(0.8), rowCount({ min: 1 }, { severity: "warn" })],
-    sink: append
-      ? table(targetOf(mode), { mode: "append", tracked: [day("at")] })
-      : table(targetOf(mode), { key: ["order_id"], tracked: [day("at")] }),
+    sink: append ? table(targetOf(mode), { mode: "append" }) : table(targetOf(mode), { key: ["order_id"] }),
   })
 }

@@ -1,6 +1,9 @@
 import type { Command } from "commander"
 import type { SpillwayError } from "../../core/errors.ts"
 import type { Pipeline } from "../../engine/definition.ts"
+import type { Model } from "../../engine/model.ts"
+import { partsOf } from "../../engine/project.ts"
+import { by } from "../../models/partition-unit.ts"
 import { plural } from "../../observability/wording.ts"
 import { choosePipelines, partitionNoun } from "../choose-pipelines.ts"
 import { inSession } from "../database.ts"
@@ -39,8 +42,12 @@ async function check(host: Host, names: readonly string[]): Promise<Outcome> {
   const findings: Finding[] = [
     { what: "project", found: `${plural(pipelines.length, "pipeline")} in ${loaded.file}`, error: undefined },
   ]
-  for (const pipeline of pipelines)
-    findings.push(await attempt(pipeline.name, () => checkSource(host, loaded, pipeline)))
+  for (const part of pipelines.flatMap(partsOf))
+    findings.push(
+      await attempt(part.name, () =>
+        part.kind === "model" ? checkModel(host, part) : checkSource(host, loaded, part),
+      ),
+    )
   findings.push(await attempt("database", () => checkDatabase(host, loaded.directory)))
   return outcomeOf(host, findings)
 }
@@ -64,6 +71,12 @@ async function checkSource(host: Host, loaded: LoadedProject, pipeline: Pipeline
   const partitions = await pipeline.source.list(context, new Map())
   if (partitions.length === 0) host.output.warn(`pipeline ${pipeline.name}: its source has nothing to read`)
   return `${plural(partitions.length, partitionNoun(pipeline))} at the source (${pipeline.source.kind}) → ${pipeline.sink.schema}.${pipeline.sink.name}`
+}
+
+async function checkModel(host: Host, model: Model): Promise<string> {
+  const { prepareModel } = await import("../../engine/model-load.ts")
+  await prepareModel(model, host.ports)
+  return `${model.reads.map((read) => read.table).join(", ")} → ${model.sink.schema}.${model.sink.name}, by ${by(model.partition)}`
 }
 
 async function checkDatabase(host: Host, directory: string): Promise<string> {

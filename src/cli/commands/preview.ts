@@ -36,7 +36,11 @@ async function preview(host: Host, name: string, flags: PreviewFlags): Promise<O
     files: host.ports.files,
   })
   const [pipeline] = choosePipelines(loaded, [name])
-  if (pipeline === undefined) return { data: [] }
+  if (pipeline?.kind !== "pipeline")
+    throw usageError(
+      `${name} is made by SQL: there are no records to follow`,
+      "see what it would do with: spillway run --dry-run " + name,
+    )
   const { previewPipeline } = await import("../../engine/preview.ts")
   const records = await previewPipeline(pipeline, {
     directory: loaded.directory,

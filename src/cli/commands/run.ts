@@ -1,6 +1,6 @@
 import type { Command } from "commander"
 import type { SpillwayError } from "../../core/errors.ts"
-import type { Pipeline } from "../../engine/definition.ts"
+import type { Runnable } from "../../engine/project.ts"
 import type { RunReport } from "../../engine/report.ts"
 import type { Database } from "../../postgres/session.ts"
 import { choosePipelines, partitionNoun } from "../choose-pipelines.ts"
@@ -10,24 +10,37 @@ import type { CommandContext, Host } from "../host.ts"
 import { interruptOf } from "../interrupt.ts"
 import type { Outcome } from "../output.ts"
 import { loadProject } from "../project.ts"
+import { planText, type RunPlan } from "../run-plan.ts"
+import { resetFirst } from "../run-reset.ts"
+import { runSelection, type RunSelection, type SelectionOptions } from "../run-selection.ts"
 import { runView, type RunView } from "../run-view.ts"
 
-interface RunFlags {
+interface RunFlags extends SelectionOptions {
   full?: boolean
-  partition?: string[]
   wait?: boolean
+  dryRun?: boolean
+  reset?: boolean
+  yes?: boolean
 }
 
 /** How one pipeline's turn ended: with a report, or with an error before a run began. */
-type Turn = { readonly pipeline: Pipeline } & ({ readonly report: RunReport } | { readonly error: SpillwayError })
+type Turn = { readonly pipeline: Runnable } & ({ readonly report: RunReport } | { readonly error: SpillwayError })
 
 export function runCommand(program: Command, context: CommandContext): void {
   program
     .command("run")
-    .description("read what is new or changed at the sources, check it, and publish it")
-    .argument("[pipeline...]", "names; without one, all pipelines of the project run, one after the other")
+    .description("read what is new or changed at the sources, check it, publish it, and build what follows from it")
+    .argument("[pipeline...]", "names; without one, all of the project run, each after those whose tables it reads")
     .option("--full", "read everything again, also what is unchanged; what is equal is not written")
-    .option("--partition <key...>", "only these partitions (files) of one pipeline")
+    .option("--partition <key...>", "only these partitions (files, months) of one pipeline")
+    .option("--year <year>", "only partitions of this year")
+    .option("--month <month>", "only partitions of this month (1 to 12), of every year without --year")
+    .option("--from <when>", "only from this year, month or day on: 2011, 2011-03 or 2011-03-09")
+    .option("--to <when>", "only up to this year, month or day, included")
+    .option("--only <reasons>", "only those that are failed, missing or stale; several with commas")
+    .option("--dry-run", "list what would be done and why; changes nothing")
+    .option("--reset", "forget first that the partitions asked for were processed, so that they are done again")
+    .option("--yes", "do not ask before --reset")
     .option("--wait", "when another run is at work on the same, wait for it instead of exiting with 5")
     .addHelpText(
       "after",
@@ -38,6 +51,8 @@ On a terminal you get a summary; in a pipe, the log as JSON lines on stdout.
 Examples:
   spillway run
   spillway run orders --full
+  spillway run fact_sales_monthly --year 2011 --month 3 --dry-run
+  spillway run fact_sales_monthly --only failed,stale
   spillway run orders --partition data/2026-11-20.csv
   spillway run --json 2> run.log | jq .data`,
     )
@@ -51,11 +66,10 @@ async function run(host: Host, names: readonly string[], flags: RunFlags): Promi
     files: host.ports.files,
   })
   const pipelines = choosePipelines(loaded, names)
-  if (flags.partition !== undefined && pipelines.length !== 1)
-    throw usageError(
-      "--partition is about one pipeline, but several would run",
-      "name the pipeline: spillway run PIPELINE --partition KEY",
-    )
+  const selection = runSelection(flags, pipelines, names.length > 0)
+  if (flags.dryRun === true && flags.reset === true)
+    throw usageError("--dry-run changes nothing, --reset does", "leave out one of them")
+  if (flags.dryRun === true) return dryRun(host, loaded.directory, { pipelines, selection, full: flags.full ?? false })
   const correlationId = host.ports.random.hex(8)
   const view = runView(host, correlationId)
   const interrupt = interruptOf(
@@ -66,6 +80,17 @@ async function run(host: Host, names: readonly string[], flags: RunFlags): Promi
   )
   try {
     const database = await openProjectDatabase(host, loaded.directory, view)
+    if (flags.reset === true) {
+      const plans = await plansOf(host, loaded.directory, {
+        database,
+        pipelines,
+        selection,
+        full: false,
+        countRows: false,
+      })
+      if (!(await resetFirst(host, database, plans, { words: selection.words, yes: flags.yes ?? false })))
+        return { data: { runs: [] }, text: "nothing was forgotten, nothing was run" }
+    }
     const turns: Turn[] = []
     for (const pipeline of pipelines) {
       const turn = await take(host, {
@@ -73,6 +98,7 @@ async function run(host: Host, names: readonly string[], flags: RunFlags): Promi
         database,
         directory: loaded.directory,
         flags,
+        selection,
         correlationId,
         view,
         signal: interrupt.signal,
@@ -87,6 +113,42 @@ async function run(host: Host, names: readonly string[], flags: RunFlags): Promi
   }
 }
 
+interface Asked {
+  readonly pipelines: readonly Runnable[]
+  readonly selection: RunSelection
+  readonly full: boolean
+}
+
+/** What is asked for of each pipeline, and what is to be done about it. Reads only. */
+async function plansOf(
+  host: Host,
+  directory: string,
+  asked: Asked & { database: Database; countRows: boolean },
+): Promise<RunPlan[]> {
+  const { partitionsOf } = await import("../../engine/run-any.ts")
+  const { database, selection, full, countRows } = asked
+  const plans: RunPlan[] = []
+  for (const runnable of asked.pipelines) {
+    const partitions = await partitionsOf(runnable, { database, directory, ports: host.ports, full, countRows })
+    plans.push({ runnable, partitions: partitions.filter(({ key, reason }) => selection.picks(runnable, key, reason)) })
+  }
+  return plans
+}
+
+async function dryRun(host: Host, directory: string, asked: Asked): Promise<Outcome> {
+  const { openDatabase } = await import("../../engine/database.ts")
+  const database = await openDatabase({ directory, env: host.env })
+  const plans = await plansOf(host, directory, { ...asked, database, countRows: true })
+  return {
+    data: plans.map(({ runnable, partitions }) => ({
+      pipeline: runnable.name,
+      total: partitions.length,
+      todo: partitions.filter(({ reason }) => reason !== "unchanged"),
+    })),
+    text: planText(plans, host.output.colors),
+  }
+}
+
 async function openProjectDatabase(host: Host, directory: string, view: RunView): Promise<Database> {
   const { openDatabase } = await import("../../engine/database.ts")
   return openDatabase({ directory, env: host.env, on: (note) => view.remark(note) })
@@ -95,20 +157,21 @@ async function openProjectDatabase(host: Host, directory: string, view: RunView)
 async function take(
   host: Host,
   work: {
-    pipeline: Pipeline
+    pipeline: Runnable
     database: Database
     directory: string
     flags: RunFlags
+    selection: RunSelection
     correlationId: string
     view: RunView
     signal: AbortSignal
   },
 ): Promise<Turn> {
-  const { pipeline, database, directory, flags, correlationId, view, signal } = work
+  const { pipeline, database, directory, flags, selection, correlationId, view, signal } = work
   try {
     signal.throwIfAborted()
-    const { runPipeline } = await import("../../engine/run.ts")
-    const report = await runPipeline(pipeline, {
+    const { run: runOnce } = await import("../../engine/run-any.ts")
+    const report = await runOnce(pipeline, {
       database,
       directory,
       ports: host.ports,
@@ -116,7 +179,7 @@ async function take(
       signal,
       full: flags.full ?? false,
       wait: flags.wait ?? false,
-      ...(flags.partition === undefined ? {} : { partitions: flags.partition }),
+      ...selection.of(pipeline),
       on: (event) => view.on(event),
     })
     await view.report(report, partitionNoun(pipeline))
@@ -141,7 +204,7 @@ function endsAll(turn: Turn): boolean {
 
 const exitCodeOfTurn = (turn: Turn): ExitCode => ("error" in turn ? exitCodeOf(turn.error) : exitCodeOfRun(turn.report))
 
-function outcomeOf(turns: readonly Turn[], pipelines: readonly Pipeline[], correlationId: string): Outcome {
+function outcomeOf(turns: readonly Turn[], pipelines: readonly Runnable[], correlationId: string): Outcome {
   const exitCode = worst(turns.map(exitCodeOfTurn))
   const runs = turns.map((turn) =>
     "error" in turn

@@ -110,6 +110,15 @@ CREATE TABLE ops.source_files (
   PRIMARY KEY (pipeline_name, path)
 );
 
+-- What commits into a table are asked to keep track of, by those who read it. In expression, $row stands for a row.
+CREATE TABLE ops.tracked_partitions (
+  table_name text NOT NULL,
+  partition_by text NOT NULL,
+  expression text NOT NULL,
+  created_at timestamptz NOT NULL DEFAULT now(),
+  PRIMARY KEY (table_name, partition_by)
+);
+
 CREATE TABLE ops.touched_partitions (
   id bigserial PRIMARY KEY,
   table_name text NOT NULL,

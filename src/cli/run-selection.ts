@@ -1,0 +1,74 @@
+import type { PartitionReason } from "../core/events.ts"
+import { partsOf, type Runnable } from "../engine/project.ts"
+import type { RunOptions } from "../engine/run.ts"
+import { checkSelection, describeSelection, parseSelection, selects, type Selection } from "../models/selection.ts"
+import { isTimed, type PartitionUnit } from "../models/partition-unit.ts"
+import { usageError } from "./errors.ts"
+
+export interface SelectionOptions {
+  readonly partition?: string[]
+  readonly year?: string
+  readonly month?: string
+  readonly from?: string
+  readonly to?: string
+  readonly only?: string
+}
+
+/** What is asked for of each of the runnables. */
+export interface RunSelection {
+  readonly words: string
+  readonly narrows: boolean
+  /** What a run of it is told. */
+  of(runnable: Runnable): Pick<RunOptions, "partitions" | "select">
+  /** Whether a partition of one of its parts is asked for. */
+  picks(runnable: Runnable, key: string, reason: PartitionReason): boolean
+}
+
+/**
+ * Reads the flags that say which partitions are meant. `named`: the user named the pipelines; then each of them has to have the
+ * months or days that are asked for. Of a whole project, those that have none run as ever. Throws `CONFIG`.
+ */
+export function runSelection(flags: SelectionOptions, runnables: readonly Runnable[], named: boolean): RunSelection {
+  const selection = parseSelection(flags)
+  if (flags.partition !== undefined && runnables.length !== 1)
+    throw usageError(
+      "--partition is about one pipeline, but several would run",
+      "name the pipeline: spillway run PIPELINE --partition KEY",
+    )
+  const byTime = [selection.year, selection.month, selection.from, selection.to].some((given) => given !== undefined)
+  for (const runnable of runnables) if (named) checkSelection(selection, unitOf(runnable), runnable.name)
+  const own = (runnable: Runnable): Selection =>
+    byTime && !isTimed(unitOf(runnable))
+      ? { ...selection, year: undefined, month: undefined, from: undefined, to: undefined }
+      : selection
+  const narrows = byTime || selection.only !== undefined || selection.keys !== undefined
+  return {
+    words: describeSelection(selection),
+    narrows,
+    of(runnable) {
+      const mine = own(runnable)
+      const unit = unitOf(runnable)
+      const asked = byTime && isTimed(unit)
+      return {
+        ...(flags.partition === undefined ? {} : { partitions: flags.partition }),
+        ...(asked || mine.only !== undefined
+          ? {
+              select: {
+                words: describeSelection(mine),
+                byKey: asked,
+                matches: (key, reason) => selects(mine, unit, key, reason),
+              },
+            }
+          : {}),
+      }
+    },
+    picks: (runnable, key, reason) => selects(own(runnable), unitOf(runnable), key, reason),
+  }
+}
+
+/** What all parts of a runnable are divided by; undefined for files and for parts that differ. */
+function unitOf(runnable: Runnable): PartitionUnit | undefined {
+  const units = partsOf(runnable).map((part) => (part.kind === "model" ? part.partition : undefined))
+  const [first] = units
+  return units.every((unit) => unit?.kind === first?.kind) ? first : undefined
+}

@@ -1,0 +1,196 @@
+import { SpillwayError, asSpillwayError } from "../core/errors.ts"
+import { markInProgress } from "../ledger/partitions.ts"
+import { zeroTally, type StagedProgress, type Tally } from "../ledger/progress.ts"
+import { quoteIdentifier } from "../postgres/quote.ts"
+import type { Session } from "../postgres/session.ts"
+import type { Connection } from "./connection.ts"
+import { SEQ_STRIDE } from "./encode-batch.ts"
+import type { Stager } from "./load.ts"
+import { valuesOf, type PreparedModel } from "./model-load.ts"
+import {
+  StagingLost,
+  stagingTable,
+  timed,
+  type Built,
+  type Group,
+  type GroupMember,
+  type RunContext,
+} from "./run-context.ts"
+import { isRunLevel, Staging } from "./staging.ts"
+
+/** Builds partitions by their query into a staging table. An interrupted build leaves nothing: it is done again. */
+export class ModelStager implements Stager {
+  private readonly context: RunContext
+  readonly #prepared: PreparedModel
+  readonly #staging: Staging
+
+  constructor(prepared: PreparedModel, context: RunContext, connection: Connection) {
+    this.context = context
+    this.#prepared = prepared
+    this.#staging = new Staging(context, connection)
+  }
+
+  async stage(group: Group, resumed: ReadonlyMap<string, StagedProgress>): Promise<void> {
+    let earlier = resumed
+    for (;;) {
+      try {
+        await this.#staging.prepare(group, earlier)
+        await this.#markInProgress(group)
+        for (const member of group.members) {
+          this.context.signal.throwIfAborted()
+          if (!member.complete && member.heldBy === undefined) await this.#stagePartition(group, member)
+        }
+        return
+      } catch (error) {
+        if (!(error instanceof StagingLost)) throw error
+        await this.startOver(group, error.message)
+        earlier = new Map()
+      }
+    }
+  }
+
+  startOver(group: Group, why: string): Promise<void> {
+    return this.#staging.startOver(group, why)
+  }
+
+  async #markInProgress(group: Group): Promise<void> {
+    const { load, runId } = this.context
+    const where = { pipeline: load.name, runId, definitionVersion: load.definitionVersion, months: load.months }
+    const keys = group.members.filter((member) => !member.complete).map((member) => member.plan.partition.key)
+    await this.#staging.connection.retrying("marking what is being built", (session) =>
+      session.transaction(async () => {
+        await this.#staging.fence(session, group.members)
+        await markInProgress(session, where, keys)
+      }),
+    )
+  }
+
+  async #stagePartition(group: Group, member: GroupMember): Promise<void> {
+    const { context } = this
+    const { clock, failpoints } = context.ports
+    const { partition, reason } = member.plan
+    const started = clock.monotonic()
+    context.emit({ type: "partition.started", partition: partition.key, reason, resumedAfter: undefined })
+    try {
+      const { tally, built } = await timed(context, "read", () => this.#build(group, member))
+      member.tally = tally
+      member.built = built
+      member.batches++
+      member.complete = true
+    } catch (thrown) {
+      if (thrown instanceof StagingLost) throw thrown
+      const error = this.#explained(asSpillwayError(thrown, "UNKNOWN", { where: partition.key }), partition.key)
+      if (context.signal.aborted || (isRunLevel(error) && error.code !== "CONSERVATION")) throw error
+      await this.#staging.abandon(group, member, error)
+    } finally {
+      member.stagingMs += clock.monotonic() - started
+    }
+    context.emit({
+      type: "batch.staged",
+      partition: partition.key,
+      bytes: partition.bytes ?? 0,
+      read: member.tally.read,
+      staged: member.tally.staged,
+      filtered: 0,
+      deadLettered: 0,
+      durationMs: member.stagingMs,
+    })
+    context.emit({
+      type: "partition.staged",
+      partition: partition.key,
+      read: member.tally.read,
+      durationMs: member.stagingMs,
+    })
+    await failpoints.hit("partition.staged", { partition: partition.key })
+  }
+
+  /** Everything that a build reads, it reads from one snapshot: the rows, and the sums they are compared with. */
+  async #build(group: Group, member: GroupMember): Promise<{ tally: Tally; built: Built }> {
+    let done: { tally: Tally; built: Built } | undefined
+    await this.#staging.connection.retrying("building a partition", async (session, attempt) => {
+      if (attempt > 1 && done !== undefined && (await this.#staging.wasCarriedOut(session, member))) return
+      done = await session.transaction(async () => {
+        await session.query("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        await this.#staging.fence(session, [member])
+        const { rows } = await session.query<{ snapshot: string }>("SELECT pg_current_snapshot()::text AS snapshot")
+        const staged = await this.#insert(session, group, member)
+        const sums = await this.#compareSums(session, group, member)
+        const tally = { ...zeroTally(), read: staged, staged }
+        // Set before COMMIT, so that it is known when the answer to COMMIT is lost.
+        done = { tally, built: { snapshot: rows[0]?.snapshot ?? "", sums } }
+        await this.#staging.advance(session, member, { position: undefined, complete: true, tally })
+        return done
+      })
+    })
+    if (done === undefined) throw new SpillwayError("UNKNOWN", "a partition was built and nobody knows how")
+    return done
+  }
+
+  async #insert(session: Session, group: Group, member: GroupMember): Promise<number> {
+    const { model, query } = this.#prepared
+    const { target, runId, runNo } = this.context
+    const { key } = member.plan.partition
+    const { text, values } = query.bind(valuesOf(model, key, runId))
+    const columns = target.columns.map((column) => quoteIdentifier(column.name))
+    const cast = target.columns.map(({ name, type }) => `q.${quoteIdentifier(name)}::${type}`)
+    const seq = (BigInt(member.plan.seq) * BigInt(SEQ_STRIDE)).toString()
+    const n = values.length
+    const { rowCount } = await session.query(
+      `INSERT INTO ${stagingTable(runNo, group.number)} (${columns.join(", ")}, _source, _position, _seq)
+       SELECT ${cast.join(", ")}, $${n + 1}::text, 0, $${n + 2}::bigint FROM (${text}) q`,
+      [...values, key, seq],
+    )
+    return rowCount
+  }
+
+  /** The declared sums over the rows of a partition, each equal to what its query gives. Throws `CONSERVATION`. */
+  async #compareSums(session: Session, group: Group, member: GroupMember): Promise<Record<string, string>> {
+    const { model, sums } = this.#prepared
+    const { runId, runNo } = this.context
+    const { key } = member.plan.partition
+    const found: Record<string, string> = {}
+    for (const [column, template] of sums) {
+      const { text, values } = template.bind(valuesOf(model, key, runId))
+      const n = values.length
+      const { rows } = await session.query<{ rows_sum: string; wanted: string; same: boolean; answers: number }>(
+        `SELECT r.total::text AS rows_sum, w.total::text AS wanted, r.total = w.total AS same, w.answers
+         FROM (SELECT coalesce(sum(${quoteIdentifier(column)}), 0)::numeric AS total FROM ${stagingTable(runNo, group.number)} WHERE _source = $${n + 1}) r,
+              (SELECT coalesce(sum(total), 0)::numeric AS total, count(*)::int AS answers FROM (${text}) w(total)) w`,
+        [...values, key],
+      )
+      const [{ rows_sum: sum = "", wanted = "", same = false, answers = 0 } = {}] = rows
+      if (answers !== 1)
+        throw new SpillwayError("CONFIG", `sums.${column} gave ${answers} rows for ${key}; it has to give one sum`, {
+          where: template.where,
+          hint: "write a query of one row: SELECT sum(…) FROM … WHERE …",
+        })
+      if (!same)
+        throw new SpillwayError(
+          "CONSERVATION",
+          `${key}: ${column} sums to ${sum}, but to ${wanted} in what it was built from`,
+          {
+            where: `model ${model.name}, ${key}`,
+            hint: "the query loses or multiplies rows (a join?), or the sum declared is another one; nothing of it was published",
+          },
+        )
+      found[column] = sum
+    }
+    return found
+  }
+
+  /** Says of a database error which model and file it is about. */
+  #explained(error: SpillwayError, key: string): SpillwayError {
+    if (error.code !== "CONFIG" && error.code !== "DB_CONSTRAINT") return error
+    if (error.context["sqlState"] === undefined) return error
+    const { query } = this.#prepared
+    return new SpillwayError(error.code, `${key}: ${error.message}`, {
+      cause: error,
+      where: query.where,
+      hint:
+        error.code === "CONFIG"
+          ? "mend the query; see how it is bound with: spillway run --dry-run"
+          : "correct the data it meets, or the query",
+      context: error.context,
+    })
+  }
+}
