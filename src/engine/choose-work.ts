@@ -58,7 +58,8 @@ export async function chooseWork(session: Session, load: Load, options: ChooseOp
   const at = await load.reasons(session, named, before, standing)
   const { select } = options
   const asked = named.filter(({ key }) => select?.matches(key, at.get(key)?.reason ?? "unchanged") ?? true)
-  if (select?.byKey === true && asked.length === 0 && listed.length > 0) throw noneOf(load, `of ${select.words}`, listed)
+  if (select?.byKey === true && asked.length === 0 && listed.length > 0)
+    throw noneOf(load, `of ${select.words}`, listed)
   const chosen = toDo(asked, at)
   const request = {
     pipeline: load.name,

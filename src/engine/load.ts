@@ -1,4 +1,4 @@
-import type { Check, SourcePartition } from "../core/contracts.ts"
+import type { SourcePartition } from "../core/contracts.ts"
 import type { SpillwayError } from "../core/errors.ts"
 import type { PartitionReason } from "../core/events.ts"
 import type { Ports } from "../core/ports.ts"
@@ -7,7 +7,7 @@ import type { StagedProgress } from "../ledger/progress.ts"
 import type { Session } from "../postgres/session.ts"
 import type { Target } from "../postgres/target.ts"
 import type { Connection } from "./connection.ts"
-import type { Group, RunContext } from "./run-context.ts"
+import type { Group, LoadFacts, RunContext } from "./run-context.ts"
 
 /** Why a partition is (or is not) to be done, and what of it is worth telling. */
 export interface Reason {
@@ -24,24 +24,8 @@ export interface ListContext {
   readonly readOnly: boolean
 }
 
-/**
- * What a run carries out: partitions on their way into one table. A pipeline and a model are two kinds of it; leases, staging,
- * gate, commit and ledger are the same for both.
- */
-export interface Load {
-  readonly kind: "pipeline" | "model"
-  readonly name: string
-  readonly definitionVersion: string
-  /** `schema.name` of the table. */
-  readonly table: string
-  readonly checks: readonly Check[]
-  readonly publish: "partition" | "run"
-  /** Milliseconds. */
-  readonly leaseMs: number
-  /** Partitions are files, which have a ledger of their own. */
-  readonly files: boolean
-  /** Partitions are months, which `ops.processed_months` lists too. */
-  readonly months: boolean
+/** What a run carries out, with what it takes to do so. */
+export interface Load extends LoadFacts {
   /** What an interrupted run has staged is worth going on from. */
   readonly resumable: boolean
   /** The table as it is to be. Throws `CONFIG` when that cannot be told. */

@@ -1,7 +1,6 @@
 import { createHash } from "node:crypto"
-import { fileURLToPath } from "node:url"
 import type { Column, SourcePartition } from "../core/contracts.ts"
-import { SpillwayError, systemCode } from "../core/errors.ts"
+import { SpillwayError } from "../core/errors.ts"
 import { canonicalJson } from "../core/json.ts"
 import type { Ports } from "../core/ports.ts"
 import { completedMonths } from "../ledger/months.ts"
@@ -16,8 +15,7 @@ import {
   type TrackedSlices,
   type Upstream,
 } from "../ledger/touched.ts"
-import { bounds, by, keyExpression, WHOLE_KEY, type PartitionUnit } from "../models/partition-unit.ts"
-import { sqlTemplate, type SqlTemplate, type SqlValues } from "../models/template.ts"
+import { by, keyExpression } from "../models/partition-unit.ts"
 import type { Session } from "../postgres/session.ts"
 import { relationSize, columnTypes } from "../postgres/relation.ts"
 import type { Target } from "../postgres/target.ts"
@@ -25,65 +23,7 @@ import type { Load, Reason } from "./load.ts"
 import type { Model, TableRead } from "./model.ts"
 import { ModelStager } from "./model-stager.ts"
 import { reasonFor } from "./plan.ts"
-
-/** A model whose SQL was read and looked at. */
-export interface PreparedModel {
-  readonly model: Model
-  readonly query: SqlTemplate
-  /** The queries that `sums` compares with, by column. */
-  readonly sums: ReadonlyMap<string, SqlTemplate>
-}
-
-/** Reads and checks a model's SQL. Throws `CONFIG`. */
-export async function prepareModel(model: Model, ports: Pick<Ports, "files">): Promise<PreparedModel> {
-  const query =
-    typeof model.sql === "string"
-      ? sqlTemplate(model.sql, `model ${model.name}`)
-      : sqlTemplate(await sqlFile(model.sql, model, ports), fileURLToPath(model.sql))
-  const sums = new Map(
-    Object.entries(model.sums).map(([column, text]) => [
-      column,
-      sqlTemplate(text, `model ${model.name}, sums.${column}`),
-    ]),
-  )
-  // Values of a made-up partition: a placeholder that has none is told before anything is done.
-  for (const template of [query, ...sums.values()]) template.bind(valuesOf(model, exampleKey(model.partition), "run"))
-  return { model, query, sums }
-}
-
-async function sqlFile(url: URL, model: Model, { files }: Pick<Ports, "files">): Promise<string> {
-  const path = fileURLToPath(url)
-  try {
-    return await files.readText(path)
-  } catch (error) {
-    throw new SpillwayError(
-      "CONFIG",
-      `the SQL of model "${model.name}" cannot be read (${systemCode(error) ?? String(error)})`,
-      {
-        where: path,
-        cause: error,
-        hint: 'give the file beside the project as new URL("./models/name.sql", import.meta.url)',
-      },
-    )
-  }
-}
-
-const exampleKey = (unit: PartitionUnit): string =>
-  unit.kind === "month" ? "2000-01" : unit.kind === "day" ? "2000-01-01" : unit.kind === "whole" ? WHOLE_KEY : "a"
-
-/** What stands for the placeholders of a model's SQL. */
-export function valuesOf(model: Model, key: string, runId: string): SqlValues {
-  const partition = bounds(model.partition, key)
-  return {
-    "partition.key": partition.key,
-    "partition.start": partition.start,
-    "partition.end": partition.end,
-    "partition.year": partition.year,
-    "partition.month": partition.month,
-    "run.id": runId,
-    ...Object.fromEntries(Object.entries(model.params).map(([name, value]) => [`params.${name}`, value])),
-  }
-}
+import { exampleKey, prepareModel, valuesOf, type PreparedModel } from "./prepared-model.ts"
 
 /** A model as something to load: its partitions are those of the tables it reads. */
 export async function modelLoad(model: Model, ports: Pick<Ports, "files">): Promise<Load> {

@@ -6,7 +6,7 @@ import type { Session } from "../postgres/session.ts"
 import type { Connection } from "./connection.ts"
 import { SEQ_STRIDE } from "./encode-batch.ts"
 import type { Stager } from "./load.ts"
-import { valuesOf, type PreparedModel } from "./model-load.ts"
+import { valuesOf, type PreparedModel } from "./prepared-model.ts"
 import {
   StagingLost,
   stagingTable,

@@ -1,15 +1,35 @@
+import type { Check } from "../core/contracts.ts"
 import { SpillwayError } from "../core/errors.ts"
 import type { Counts, RunEventBody } from "../core/events.ts"
 import type { Ports } from "../core/ports.ts"
 import { zeroTally, type Tally } from "../ledger/progress.ts"
 import type { Target } from "../postgres/target.ts"
-import type { Load } from "./load.ts"
 import type { HeldPartition } from "./report.ts"
 import type { PlannedPartition } from "./plan.ts"
 
+/**
+ * What a run carries out: partitions on their way into one table. A pipeline and a model are two kinds of it; leases, staging,
+ * gate, commit and ledger are the same for both.
+ */
+export interface LoadFacts {
+  readonly kind: "pipeline" | "model"
+  readonly name: string
+  readonly definitionVersion: string
+  /** `schema.name` of the table. */
+  readonly table: string
+  readonly checks: readonly Check[]
+  readonly publish: "partition" | "run"
+  /** Milliseconds. */
+  readonly leaseMs: number
+  /** Partitions are files, which have a ledger of their own. */
+  readonly files: boolean
+  /** Partitions are months, which `ops.processed_months` lists too. */
+  readonly months: boolean
+}
+
 /** What the parts of one run share. */
 export interface RunContext {
-  readonly load: Load
+  readonly load: LoadFacts
   readonly target: Target
   readonly ports: Ports
   readonly directory: string

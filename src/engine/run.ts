@@ -96,7 +96,7 @@ export async function runLoad(load: Load, options: RunOptions): Promise<RunRepor
     let failure: SpillwayError | undefined
     try {
       await ports.failpoints.hit("run.started")
-      await carryOut(context, work, database, connections)
+      await carryOut(load, context, work, database, connections)
       await ports.failpoints.hit("run.before-finish")
     } catch (error) {
       failure = asSpillwayError(stop.signal.aborted ? stop.signal.reason : error)
@@ -152,8 +152,14 @@ async function choose(
   }
 }
 
-async function carryOut(context: RunContext, work: Work, database: Database, connections: Connection[]): Promise<void> {
-  const { load, ports, runId, emit } = context
+async function carryOut(
+  load: Load,
+  context: RunContext,
+  work: Work,
+  database: Database,
+  connections: Connection[],
+): Promise<void> {
+  const { ports, runId, emit } = context
   const connect = (): Connection => {
     const connection = new Connection(database, context.holder, ports, context.signal, emit)
     connections.push(connection)

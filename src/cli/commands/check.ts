@@ -74,7 +74,7 @@ async function checkSource(host: Host, loaded: LoadedProject, pipeline: Pipeline
 }
 
 async function checkModel(host: Host, model: Model): Promise<string> {
-  const { prepareModel } = await import("../../engine/model-load.ts")
+  const { prepareModel } = await import("../../engine/prepared-model.ts")
   await prepareModel(model, host.ports)
   return `${model.reads.map((read) => read.table).join(", ")} → ${model.sink.schema}.${model.sink.name}, by ${by(model.partition)}`
 }
