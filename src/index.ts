@@ -38,9 +38,26 @@ export { partitionsOf, run, runPipeline, type PartitionPlan } from "./engine/run
 export type { RunOptions } from "./engine/run.ts"
 export type { ReportedError, RunReport } from "./engine/report.ts"
 export { csv, type CsvOptions } from "./formats/csv.ts"
+export { json } from "./formats/json.ts"
 export { jsonl } from "./formats/jsonl.ts"
 export { files, type FilesOptions } from "./sources/files.ts"
 export { database, type Database, type Session } from "./postgres/session.ts"
 export type { AnySchema } from "./schema/adapter.ts"
 export type { ColumnOptions } from "./schema/columns.ts"
 export { accepted, notNull, nullRatio, passRate, range, recordCheck, rowCount, sql, unique } from "./quality/index.ts"
+export {
+  prune,
+  type PruneOptions,
+  type PruneReport,
+  type Retention,
+  type RetentionOptions,
+} from "./ledger/retention.ts"
+export {
+  validate,
+  validateEach,
+  type BadRecord,
+  type Judged,
+  type OutputOf,
+  type ValidateResult,
+} from "./validate/validate.ts"
+export type { RecordsOptions, ValidateInput } from "./validate/record-batches.ts"

@@ -14,14 +14,29 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
   quality: ["core"],
   resilience: ["core"],
   postgres: ["core"],
-  sources: ["core", "formats"],
+  models: ["core", "postgres"],
+  sources: ["core", "formats", "resilience"],
   ledger: ["core", "postgres"],
   "dead-letters": ["core", "ledger", "postgres"],
   observability: ["core", "ledger", "postgres"],
-  engine: ["core", "schema", "resilience", "quality", "postgres", "ledger", "dead-letters", "observability"],
+  engine: ["core", "models", "schema", "resilience", "quality", "postgres", "ledger", "dead-letters", "observability"],
+  scheduler: ["core", "models", "postgres", "ledger", "observability", "engine"],
+  validate: ["core", "schema", "formats", "sources", "dead-letters", "ledger", "engine"],
   testing: ["core", "postgres", "ledger", "engine"],
-  cli: ["core", "postgres", "ledger", "dead-letters", "observability", "engine"],
-  ".": ["core", "schema", "formats", "quality", "resilience", "sources", "postgres", "engine"],
+  cli: ["core", "models", "postgres", "ledger", "dead-letters", "observability", "engine", "scheduler", "validate"],
+  ".": [
+    "core",
+    "schema",
+    "formats",
+    "quality",
+    "resilience",
+    "sources",
+    "models",
+    "postgres",
+    "ledger",
+    "engine",
+    "validate",
+  ],
 }
 
 /** Packages that only one folder may know. `import "spillway"` must stay light, so each is also loaded lazily or not by the index. */
@@ -35,6 +50,9 @@ const ONE_DOOR: Record<string, readonly string[]> = {
   picocolors: ["cli", "observability"],
   pino: ["observability", "cli"],
   picomatch: ["sources"],
+  undici: ["resilience"],
+  "pg-boss": ["scheduler"],
+  croner: ["scheduler"],
 }
 
 const files = (readdirSync(SRC, { recursive: true }) as string[])

@@ -24,6 +24,10 @@ const transactions = pipeline({
   sink: table("bronze.raw_transactions", { mode: "append" }),
 })
 
+const BRONZE_MONTH =
+  "FROM bronze.raw_transactions WHERE invoice_date >= ${partition.start} AND invoice_date < ${partition.end}"
+const IS_RETURN = "(quantity < 0 OR invoice_no LIKE 'C%')"
+
 const dailySales = model({
   name: "fact_sales_daily",
   from: reads("bronze.raw_transactions", month("invoice_date", "Europe/London")),
@@ -32,13 +36,14 @@ const dailySales = model({
   sink: table("silver.fact_sales_daily", { key: ["sale_date", "stock_code", "country"] }),
   checks: [rowCount({ min: 1 })],
   sums: {
-    lines: `SELECT count(*) FROM bronze.raw_transactions
-            WHERE invoice_date >= \${partition.start} AND invoice_date < \${partition.end}`,
+    lines: `SELECT count(*) ${BRONZE_MONTH}`,
+    revenue: `SELECT sum(quantity * unit_price) ${BRONZE_MONTH} AND NOT ${IS_RETURN}`,
+    refund_amount: `SELECT sum(-quantity * unit_price) ${BRONZE_MONTH} AND ${IS_RETURN}`,
   },
 })
 
-const SILVER_MONTH =
-  "FROM silver.fact_sales_daily WHERE sale_date >= ${partition.start} AND sale_date < ${partition.end}"
+const SILVER = "FROM silver.fact_sales_daily"
+const SILVER_MONTH = `${SILVER} WHERE sale_date >= \${partition.start} AND sale_date < \${partition.end}`
 
 const monthlySales = model({
   name: "fact_sales_monthly",
@@ -47,14 +52,19 @@ const monthlySales = model({
   sql: new URL("./models/fact_sales_monthly.sql", import.meta.url),
   sink: table("gold.fact_sales_monthly", { key: ["month_key"] }),
   checks: [
+    rowCount({ min: 1, max: 1 }),
     sql("a month has sales", "SELECT * FROM staged WHERE units_sold <= 0"),
     sql("refunds do not exceed sales", "SELECT * FROM staged WHERE refund_amount > revenue"),
+    sql(
+      "no month is missing before it",
+      `SELECT * FROM staged
+       WHERE EXISTS (SELECT ${SILVER} WHERE sale_date < make_date(year, month, 1))
+         AND NOT EXISTS (SELECT ${SILVER} WHERE sale_date < make_date(year, month, 1)
+                           AND sale_date >= make_date(year, month, 1) - interval '1 month')`,
+      { severity: "warn" },
+    ),
   ],
-  sums: {
-    lines: `SELECT sum(lines) ${SILVER_MONTH}`,
-    revenue: `SELECT sum(revenue) ${SILVER_MONTH}`,
-    refund_amount: `SELECT sum(refund_amount) ${SILVER_MONTH}`,
-  },
+  sums: sameSums(SILVER_MONTH),
 })
 
 const performance = stages({
@@ -65,16 +75,22 @@ const performance = stages({
       from: "silver.fact_sales_daily",
       sql: new URL("./models/fact_product_performance.sql", import.meta.url),
       sink: table("gold.fact_product_performance", { key: ["stock_code"] }),
-      sums: { lines: "SELECT sum(lines) FROM silver.fact_sales_daily" },
+      sums: sameSums(SILVER),
     }),
     model({
       name: "country_sales",
       from: "silver.fact_sales_daily",
       sql: new URL("./models/fact_country_sales.sql", import.meta.url),
       sink: table("gold.fact_country_sales", { key: ["country"] }),
-      sums: { lines: "SELECT sum(lines) FROM silver.fact_sales_daily" },
+      sums: sameSums(SILVER),
     }),
   ],
 })
+
+/** What gold adds up to is what silver adds up to, exactly. */
+function sameSums(from: string): Record<string, string> {
+  const measures = ["lines", "units_sold", "revenue", "returned_units", "refund_amount"]
+  return Object.fromEntries(measures.map((measure) => [measure, `SELECT sum(${measure}) ${from}`]))
+}
 
 export default project({ pipelines: [transactions, dailySales, monthlySales, performance] })

@@ -24,12 +24,5 @@ export function choosePipelines(loaded: LoadedProject, names: readonly string[])
 }
 
 /** What people call a partition of it. */
-export function partitionNoun(runnable: Runnable): string {
-  const nouns = new Set(
-    partsOf(runnable).map((part) => {
-      if (part.kind === "pipeline") return part.source.kind === "files" ? "file" : "partition"
-      return part.partition.kind === "month" || part.partition.kind === "day" ? part.partition.kind : "partition"
-    }),
-  )
-  return nouns.size === 1 ? ([...nouns][0] ?? "partition") : "partition"
-}
+export const partitionNoun = (runnable: Runnable): string =>
+  partsOf(runnable).every((part) => part.kind === "pipeline" && part.source.kind === "files") ? "file" : "partition"

@@ -1,14 +1,21 @@
 import { Command, CommanderError } from "commander"
 import { readFileSync } from "node:fs"
+import { backfillCommand } from "./commands/backfill.ts"
 import { checkCommand } from "./commands/check.ts"
 import { dbCommand } from "./commands/db.ts"
 import { dlqCommand } from "./commands/dlq.ts"
+import { dlqLettersCommands } from "./commands/dlq-letters.ts"
 import { explainCommand } from "./commands/explain.ts"
 import { initCommand } from "./commands/init.ts"
 import { logsCommand } from "./commands/logs.ts"
 import { previewCommand } from "./commands/preview.ts"
+import { pruneCommand } from "./commands/prune.ts"
+import { resetCommand } from "./commands/reset.ts"
 import { runCommand } from "./commands/run.ts"
 import { statusCommand } from "./commands/status.ts"
+import { triageCommand } from "./commands/triage.ts"
+import { workCommand } from "./commands/work.ts"
+import { validateCommand } from "./commands/validate.ts"
 import { recogniseError, usageError } from "./errors.ts"
 import { exitCodeOf, exitCodes } from "./exit-codes.ts"
 import type { CommandContext, World } from "./host.ts"
@@ -83,12 +90,19 @@ function buildProgram(context: CommandContext, output: Output): Command {
     })
   for (const declare of [
     runCommand,
+    backfillCommand,
+    workCommand,
     statusCommand,
     logsCommand,
     dlqCommand,
+    dlqLettersCommands,
+    triageCommand,
     explainCommand,
     checkCommand,
     previewCommand,
+    validateCommand,
+    resetCommand,
+    pruneCommand,
     initCommand,
     dbCommand,
   ])

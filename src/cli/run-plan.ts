@@ -1,6 +1,7 @@
 import type { PartitionPlan } from "../engine/plan-partitions.ts"
-import type { Runnable } from "../engine/project.ts"
+import { partsOf, type Runnable } from "../engine/project.ts"
 import { figure, plural } from "../observability/wording.ts"
+import { partitionNoun } from "./choose-pipelines.ts"
 import type { Colors } from "./colors.ts"
 import { columns } from "./table.ts"
 
@@ -27,12 +28,30 @@ export const toDo = ({ partitions }: RunPlan): PartitionPlan[] =>
   partitions.filter(({ reason }) => reason !== "unchanged")
 
 /** What would be done, for people. */
-export const planText = (plans: readonly RunPlan[], colors: Colors): string =>
-  plans.map((plan) => one(plan, colors)).join("\n\n")
+export function planText(plans: readonly RunPlan[], colors: Colors): string {
+  const changing = new Map<string, string>()
+  return plans
+    .map((plan) => {
+      const first = partsOf(plan.runnable)
+        .flatMap((part) => (part.kind === "model" ? part.reads : []))
+        .map(({ table }) => changing.get(table))
+        .find((name) => name !== undefined)
+      if (toDo(plan).length > 0 || first !== undefined)
+        for (const { sink } of partsOf(plan.runnable))
+          changing.set(`${sink.schema}.${sink.name}`, first ?? plan.runnable.name)
+      return one(plan, first, colors)
+    })
+    .join("\n\n")
+}
 
-function one(plan: RunPlan, colors: Colors): string {
+/** `after`: what is done before, and changes what this is built from. */
+function one(plan: RunPlan, after: string | undefined, colors: Colors): string {
   const chosen = toDo(plan)
-  const head = `${colors.bold(plan.runnable.name)}: ${figure(chosen.length)} of ${plural(plan.partitions.length, "partition")} to do`
+  const count =
+    plan.partitions.length === 0
+      ? "nothing to do"
+      : `${figure(chosen.length)} of ${plural(plan.partitions.length, partitionNoun(plan.runnable))} to do`
+  const more = after === undefined ? "" : colors.dim(`, and what follows from ${after}`)
   const several = new Set(plan.partitions.map(({ part }) => part)).size > 1
   const lines = columns(
     chosen.map(({ part, key, reason, detail, rows }) => [
@@ -42,5 +61,7 @@ function one(plan: RunPlan, colors: Colors): string {
       colors.dim(detail ?? ""),
     ]),
   )
-  return [head, ...lines.map((line) => `  ${line.trimEnd()}`)].join("\n")
+  return [`${colors.bold(plan.runnable.name)}: ${count}${more}`, ...lines.map((line) => `  ${line.trimEnd()}`)].join(
+    "\n",
+  )
 }

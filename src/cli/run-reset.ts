@@ -2,10 +2,17 @@ import { settleHolders } from "../engine/leasing.ts"
 import { forgetPartitions } from "../ledger/reset.ts"
 import { plural } from "../observability/wording.ts"
 import type { Database } from "../postgres/session.ts"
+import { partitionNoun } from "./choose-pipelines.ts"
 import { confirm } from "./confirm.ts"
 import { inSession } from "./database.ts"
 import type { Host } from "./host.ts"
 import type { RunPlan } from "./run-plan.ts"
+
+/** `13 months of fact_sales_monthly, 305 files of retail_transactions`. */
+export const whatIsReset = (plans: readonly RunPlan[]): string =>
+  plans
+    .map(({ runnable, partitions }) => `${plural(partitions.length, partitionNoun(runnable))} of ${runnable.name}`)
+    .join(", ")
 
 /**
  * Forgets that the partitions of the plans were processed, after asking on a terminal; false when the answer was no. Throws
@@ -17,9 +24,7 @@ export async function resetFirst(
   plans: readonly RunPlan[],
   how: { readonly words: string; readonly yes: boolean },
 ): Promise<boolean> {
-  const count = plans.reduce((sum, plan) => sum + plan.partitions.length, 0)
-  const whose = plans.map((plan) => plan.runnable.name).join(", ")
-  const question = `Forget ${plural(count, "partition")} of ${whose} (${how.words}), and process them again?`
+  const question = `Forget ${whatIsReset(plans)} (${how.words}), and process them again?`
   if (!how.yes && !(await confirm(host, question))) return false
   await inSession(database, async (session) => {
     for (const part of new Set(plans.flatMap((plan) => plan.partitions.map((partition) => partition.part)))) {

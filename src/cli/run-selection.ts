@@ -1,9 +1,10 @@
-import type { PartitionReason } from "../core/events.ts"
+import type { SpillwayError } from "../core/errors.ts"
+import type { PartitionPlan } from "../engine/plan-partitions.ts"
 import { partsOf, type Runnable } from "../engine/project.ts"
 import type { RunOptions } from "../engine/run.ts"
 import { checkSelection, describeSelection, parseSelection, selects, type Selection } from "../models/selection.ts"
 import { isTimed, type PartitionUnit } from "../models/partition-unit.ts"
-import { usageError } from "./errors.ts"
+import { notFound, usageError } from "./errors.ts"
 
 export interface SelectionOptions {
   readonly partition?: string[]
@@ -20,8 +21,8 @@ export interface RunSelection {
   readonly narrows: boolean
   /** What a run of it is told. */
   of(runnable: Runnable): Pick<RunOptions, "partitions" | "select">
-  /** Whether a partition of one of its parts is asked for. */
-  picks(runnable: Runnable, key: string, reason: PartitionReason): boolean
+  /** Those of its partitions that are asked for. Throws `CONFIG` (not found) for keys, months or years that it does not have. */
+  pick(runnable: Runnable, partitions: readonly PartitionPlan[]): PartitionPlan[]
 }
 
 /**
@@ -55,15 +56,33 @@ export function runSelection(flags: SelectionOptions, runnables: readonly Runnab
           ? {
               select: {
                 words: describeSelection(mine),
-                byKey: asked,
+                // That none of a month is stale, say, is no mistake.
+                byKey: asked && mine.only === undefined,
                 matches: (key, reason) => selects(mine, unit, key, reason),
               },
             }
           : {}),
       }
     },
-    picks: (runnable, key, reason) => selects(own(runnable), unitOf(runnable), key, reason),
+    pick(runnable, partitions) {
+      const mine = own(runnable)
+      const there = new Set(partitions.map(({ key }) => key))
+      const unknown = [...(mine.keys ?? [])].filter((key) => !there.has(key)).map((key) => JSON.stringify(key))
+      if (unknown.length > 0) throw noneOf(runnable, unknown.join(", "), partitions)
+      const picked = partitions.filter(({ key, reason }) => selects(mine, unitOf(runnable), key, reason))
+      if (picked.length === 0 && partitions.length > 0 && mine.only === undefined)
+        throw noneOf(runnable, `of ${describeSelection(mine)}`, partitions)
+      return picked
+    },
   }
+}
+
+function noneOf(runnable: Runnable, words: string, partitions: readonly PartitionPlan[]): SpillwayError {
+  const [first, last] = [partitions[0]?.key, partitions.at(-1)?.key]
+  return notFound(`${runnable.kind} "${runnable.name}" has no partition ${words}`, {
+    where: `${runnable.kind} ${runnable.name}`,
+    hint: first === undefined ? "it has none at all" : `it has ${partitions.length}, from ${first} to ${last}`,
+  })
 }
 
 /** What all parts of a runnable are divided by; undefined for files and for parts that differ. */

@@ -1,17 +1,31 @@
 import type { Colors } from "./colors.ts"
 import { redact } from "../core/secrets.ts"
 import { zeroCounts } from "../core/events.ts"
+import type { OverduePartition, PartitionState } from "../ledger/partition-states.ts"
 import type { LastRun, PipelineStatus } from "../ledger/status.ts"
 import { ago, duration, equation, figure, plural } from "../observability/wording.ts"
+import { legend, notDoneLines, partitionGrid, type GridStyle } from "./partition-grid.ts"
 import { statusMark } from "./summary.ts"
 import { columns } from "./table.ts"
 
 /** Killed in the middle: it says running, but nobody is at work. */
 export const wasInterrupted = (run: LastRun): boolean => run.status === "running" && !run.alive
 
+/** What `status` shows of a project at one time. */
+export interface StatusView {
+  /** The database's time, that "ago" counts back from. */
+  readonly now: Date
+  readonly pipelines: ReadonlyMap<string, PipelineStatus>
+  /** Partitions one by one, by pipeline; not of a pipeline that has too many to show. */
+  readonly partitions: ReadonlyMap<string, readonly PartitionState[]>
+  readonly overdue: ReadonlyMap<string, readonly OverduePartition[]>
+}
+
 /** Why a pipeline needs attention, in words; empty when it does not. */
-export function troubles(status: PipelineStatus): string[] {
+export function troubles(status: PipelineStatus, view: Pick<StatusView, "partitions" | "overdue">): string[] {
   const { lastRun } = status
+  const partitions = view.partitions.get(status.pipeline) ?? []
+  const overdue = view.overdue.get(status.pipeline) ?? []
   const found: string[] = []
   if (lastRun?.status === "failed")
     found.push(`the last run failed${lastRun.error === undefined ? "" : ` (${lastRun.error.code})`}`)
@@ -19,35 +33,50 @@ export function troubles(status: PipelineStatus): string[] {
   if (lastRun !== undefined && wasInterrupted(lastRun)) found.push("the last run was interrupted")
   const held = (status.partitions["held"] ?? 0) + (status.partitions["failed"] ?? 0)
   if (held > 0) found.push(`${plural(held, "partition")} held`)
+  const count = (state: PartitionState["state"]): number => partitions.filter((p) => p.state === state).length
+  const interrupted = count("failed") - held
+  if (interrupted > 0) found.push(`${plural(interrupted, "partition")} interrupted`)
+  if (count("stale") > 0) found.push(`${plural(count("stale"), "partition")} stale`)
+  if (overdue.length > 0) found.push(`${plural(overdue.length, "partition")} overdue`)
   return found
 }
 
 /** The state of all pipelines for people. `names` are those the project declares; the ledger may know others. */
-export function statusText(
-  names: readonly string[],
-  known: ReadonlyMap<string, PipelineStatus>,
-  now: Date,
-  colors: Colors,
-): string {
-  const undeclared = [...known.keys()].filter((name) => !names.includes(name))
+export function statusText(names: readonly string[], view: StatusView, style: GridStyle): string {
+  const { colors } = style
+  const undeclared = [...view.pipelines.keys()].filter((name) => !names.includes(name))
   const blocks = [...names, ...undeclared].map((name) => {
-    const status = known.get(name)
+    const status = view.pipelines.get(name)
     if (status === undefined) return `${colors.dim("○ never run")}  ${colors.bold(name)}`
-    return pipelineText(status, now, colors, names.length > 0 && undeclared.includes(name))
+    return pipelineText(status, view, style, names.length > 0 && undeclared.includes(name))
   })
-  return redact(blocks.join("\n"))
+  const text = redact(blocks.join("\n"))
+  return style.unicode ? text : withoutSigns(text)
 }
 
-function pipelineText(status: PipelineStatus, now: Date, colors: Colors, undeclared: boolean): string {
-  const { lastRun } = status
+const PLAIN: Readonly<Record<string, string>> = { "●": "*", "▲": "!", "◆": "x", "○": "o", "…": "..." }
+
+const withoutSigns = (text: string): string => text.replace(/[●▲◆○…]/g, (sign) => PLAIN[sign] ?? sign)
+
+function pipelineText(status: PipelineStatus, view: StatusView, style: GridStyle, undeclared: boolean): string {
+  const { colors } = style
+  const { now } = view
+  const { lastRun, pipeline } = status
+  const partitions = view.partitions.get(pipeline) ?? []
   const remark = undeclared ? colors.dim("  (not in the project any more)") : ""
-  const head = `${mark(lastRun, colors)}  ${colors.bold(status.pipeline)}${remark}`
-  if (lastRun === undefined) return head
-  const lines = [`${head}  ${colors.dim(when(lastRun, now))}`, `  ${equation({ ...zeroCounts(), ...lastRun.counts })}`]
-  lines.push(...columns(facts(status, now, colors), { indent: "  " }))
+  const head = `${mark(lastRun, colors)}  ${colors.bold(pipeline)}${remark}`
+  const lines =
+    lastRun === undefined
+      ? [head]
+      : [`${head}  ${colors.dim(when(lastRun, now))}`, `  ${equation({ ...zeroCounts(), ...lastRun.counts })}`]
+  lines.push(...columns(facts(status, partitions, now, style), { indent: "  " }))
+  lines.push(...partitionGrid(partitions, style).map((line) => `    ${line}`))
   lines.push(...heldLines(status, now, colors))
-  if (lastRun.error !== undefined && lastRun.status !== "cancelled") lines.push(...errorLines(lastRun.error, colors))
-  const next = nextStep(lastRun)
+  const told = new Set(status.held.map((held) => held.partition))
+  lines.push(...notDoneLines(pipeline, partitions, style, told).map((line) => `  ${line}`))
+  lines.push(...overdueLines(view.overdue.get(pipeline) ?? [], now, colors))
+  if (lastRun?.error !== undefined && lastRun.status !== "cancelled") lines.push(...errorLines(lastRun.error, colors))
+  const next = lastRun && nextStep(lastRun)
   if (next !== undefined) lines.push(`  ${colors.cyan("next")}: ${next}`)
   return lines.join("\n")
 }
@@ -70,10 +99,11 @@ const listed = (counts: Readonly<Record<string, number>>): string =>
     .map(([what, n]) => `${figure(n)} ${what.replaceAll("_", " ")}`)
     .join(", ")
 
-function facts(status: PipelineStatus, now: Date, colors: Colors): string[][] {
+function facts(status: PipelineStatus, partitions: readonly PartitionState[], now: Date, style: GridStyle): string[][] {
+  const { colors } = style
   const rows: string[][] = []
-  const partitions = listed(status.partitions)
-  if (partitions !== "") rows.push([colors.dim("partitions"), partitions])
+  const inAll = partitions.length > 0 ? legend(partitions, style) : listed(status.partitions)
+  if (inAll !== "") rows.push([colors.dim("partitions"), inAll])
   // Codes keep their underscores.
   const letters = Object.entries(status.deadLetters).map(([code, n]) => `${figure(n)} ${code}`)
   if (letters.length > 0) rows.push([colors.dim("dead letters"), letters.join(", ")])
@@ -93,7 +123,21 @@ function heldLines(status: PipelineStatus, now: Date, colors: Colors): string[] 
     ...(held.hint === undefined ? [] : [`    ${colors.cyan("hint")}: ${held.hint}`]),
   ])
   const more = (status.partitions["held"] ?? 0) + (status.partitions["failed"] ?? 0) - status.held.length
-  return more > 0 ? [...lines, `  … and ${figure(more)} more`] : lines
+  return more > 0 ? [...lines, `  … and ${figure(more)} more: spillway status --partitions ${status.pipeline}`] : lines
+}
+
+/** More would hide the rest; `--json` has them all. */
+const OVERDUE_SHOWN = 10
+
+function overdueLines(overdue: readonly OverduePartition[], now: Date, colors: Colors): string[] {
+  const lines = overdue
+    .slice(0, OVERDUE_SHOWN)
+    .map(
+      ({ key, reason, dueAt }) =>
+        `  ${colors.yellow("▲ overdue")} ${key} (due ${ago(now.getTime() - dueAt.getTime())}): ${reason}`,
+    )
+  const more = overdue.length - lines.length
+  return more > 0 ? [...lines, `  … and ${figure(more)} more overdue`] : lines
 }
 
 const errorLines = (error: NonNullable<LastRun["error"]>, colors: Colors): string[] => [

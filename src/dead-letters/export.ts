@@ -12,7 +12,8 @@ export interface LetterFilter {
 /** Letters fetched at a time. */
 const PAGE = 1_000
 
-interface LetterRow {
+/** A row of `ops.dead_letters` with these columns; `ts` is its `first_seen`. */
+export interface LetterRow {
   /** `first_seen` with its microseconds, which a Date has no room for. */
   cursor: string
   partition_key: string
@@ -72,7 +73,7 @@ export async function* exportDeadLetters(session: Session, filter: LetterFilter)
 }
 
 /** The envelope of a letter; `raw` is base64, named by `raw_encoding`, where its bytes are not UTF-8. */
-function envelope(row: LetterRow): Record<string, unknown> {
+export function envelope(row: Omit<LetterRow, "cursor" | "partition_key" | "ordinal">): Record<string, unknown> {
   const text = decode(row.raw)
   return {
     ts: row.ts.toISOString(),

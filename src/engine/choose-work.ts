@@ -3,7 +3,7 @@ import type { SourcePartition } from "../core/contracts.ts"
 import type { PartitionReason } from "../core/events.ts"
 import type { Ports } from "../core/ports.ts"
 import { isAtWork, releaseLeases, type HeldLease } from "../ledger/leases.ts"
-import { knownPartitions, publishedBefore, takePartitionNumbers, type LedgerPartition } from "../ledger/partitions.ts"
+import { knownPartitions, publishedBefore, takePartitionNumbers, type PublishedVersion } from "../ledger/partitions.ts"
 import { stagedProgress } from "../ledger/progress.ts"
 import { latestRun, type RunRow } from "../ledger/runs.ts"
 import type { Session } from "../postgres/session.ts"
@@ -84,8 +84,8 @@ export async function chooseWork(session: Session, load: Load, options: ChooseOp
   const alive = interrupted?.holder != null && (await isAtWork(session, interrupted.holder))
   const resumes = alive ? undefined : candidate
   const partitions = todo.map(({ partition }) => partition)
-  const numbers = await numbersFor(session, partitions, known, resumes)
   const inTable = await publishedBefore(session, load.name, [...keys])
+  const numbers = await numbersFor(session, partitions, [known, inTable], resumes)
   const planned = todo.map(({ partition, reason }): PlannedPartition => ({
     partition,
     reason: reason.reason,
@@ -147,7 +147,7 @@ function noneOf(load: Load, words: string, listed: readonly SourcePartition[]): 
 async function numbersFor(
   session: Session,
   todo: readonly SourcePartition[],
-  known: ReadonlyMap<string, LedgerPartition>,
+  earlier: readonly ReadonlyMap<string, PublishedVersion>[],
   resumes: RunRow | undefined,
 ): Promise<Map<string, number>> {
   const staged = new Map(
@@ -155,8 +155,8 @@ async function numbersFor(
   )
   const numbers = new Map<string, number>()
   for (const { key, version } of todo) {
-    const earlier = [staged.get(key), known.get(key)].find((entry) => entry?.version === version)
-    if (earlier !== undefined) numbers.set(key, earlier.seq)
+    const same = [staged, ...earlier].map((versions) => versions.get(key)).find((entry) => entry?.version === version)
+    if (same !== undefined) numbers.set(key, same.seq)
   }
   const unnumbered = todo.filter((partition) => !numbers.has(partition.key))
   const fresh = await takePartitionNumbers(session, unnumbered.length)

@@ -3,10 +3,17 @@ import type { RunEventBody } from "../core/events.ts"
 import type { Ports } from "../core/ports.ts"
 import { applicationName, endConnection } from "../ledger/leases.ts"
 import type { Database, Session } from "../postgres/session.ts"
-import { retry } from "../resilience/retry.ts"
+import { retry } from "../resilience/retry-policy.ts"
 
 /** A run rides out a database that is away for this long; then it ends, resumable. */
-const RECONNECT = { baseMs: 200, capMs: 5_000, deadlineMs: 120_000 }
+const RECONNECT = {
+  attempts: Infinity,
+  maxDelay: "5s",
+  deadline: "2 minutes",
+  finishLastTry: true,
+  keepCode: true,
+  retryIf: (thrown: unknown) => thrown instanceof SpillwayError && thrown.class === "transient",
+}
 
 /**
  * Makes the connections of a holder, each in place of the one before: what the server has not noticed the loss of is ended,
@@ -63,17 +70,17 @@ export class Connection {
    * attempt on `body` must find out what the first one did: its last statement may have been carried out unheard.
    */
   async retrying<T>(what: string, body: (session: Session, attempt: number) => Promise<T>): Promise<T> {
-    return retry(
+    const policy = retry({
+      ...RECONNECT,
       what,
-      RECONNECT,
-      {
-        clock: this.#ports.clock,
-        random: this.#ports.random,
-        signal: this.#signal,
-        onRetry: (tries, delayMs, error) =>
-          this.#emit({ type: "retry", what, tries, delayMs, code: error.code, message: error.message }),
-      },
-      async (attempt) => {
+      ports: this.#ports,
+      // What is left to do after a stop is tried once.
+      ...(this.#signal.aborted ? { attempts: 1 } : {}),
+      onRetry: ({ attempt, delayMs, error }) =>
+        this.#emit({ type: "retry", what, tries: attempt, delayMs, code: error.code, message: error.message }),
+    })
+    return policy.execute(
+      async ({ attempt }) => {
         const session = await this.session()
         try {
           return await body(session, attempt)
@@ -83,6 +90,7 @@ export class Connection {
           throw error
         }
       },
+      this.#signal.aborted ? {} : { signal: this.#signal },
     )
   }
 

@@ -23,7 +23,7 @@ import type { Load, Reason } from "./load.ts"
 import type { Model, TableRead } from "./model.ts"
 import { ModelStager } from "./model-stager.ts"
 import { reasonFor } from "./plan.ts"
-import { exampleKey, prepareModel, valuesOf, type PreparedModel } from "./prepared-model.ts"
+import { asDeclared, exampleKey, prepareModel, valuesOf, type PreparedModel } from "./prepared-model.ts"
 
 /** A model as something to load: its partitions are those of the tables it reads. */
 export async function modelLoad(model: Model, ports: Pick<Ports, "files">): Promise<Load> {
@@ -47,6 +47,8 @@ export async function modelLoad(model: Model, ports: Pick<Ports, "files">): Prom
     resumable: false,
     target: (session) => targetOf(session, prepared),
     async list(session, known, { readOnly }) {
+      // Before leases are taken: nobody has to wait for those of a run that could not begin.
+      if (!readOnly) await targetOf(session, prepared)
       const keys = new Set<string>()
       let bytes = 0
       for (const read of model.reads) {
@@ -173,7 +175,7 @@ async function reasons(
 /** The model's table: its columns are those of the query. */
 async function targetOf(session: Session, { model, query }: PreparedModel): Promise<Target> {
   const { text, values } = query.bind(valuesOf(model, exampleKey(model.partition), "run"))
-  const columns = await describe(session, text, values, model)
+  const columns = await asDeclared(query, undefined, () => describe(session, text, values, model))
   const names = columns.map((column) => column.name)
   const faults: string[] = []
   for (const name of model.sink.key)

@@ -1,12 +1,14 @@
 import { SpillwayError, asSpillwayError } from "../core/errors.ts"
 import { markInProgress } from "../ledger/partitions.ts"
 import { zeroTally, type StagedProgress, type Tally } from "../ledger/progress.ts"
+import { keyFault } from "../models/partition-unit.ts"
 import { quoteIdentifier } from "../postgres/quote.ts"
 import type { Session } from "../postgres/session.ts"
 import type { Connection } from "./connection.ts"
 import { SEQ_STRIDE } from "./encode-batch.ts"
 import type { Stager } from "./load.ts"
-import { valuesOf, type PreparedModel } from "./prepared-model.ts"
+import { asDeclared, valuesOf, type PreparedModel } from "./prepared-model.ts"
+import { sumOf } from "./reconcile.ts"
 import {
   StagingLost,
   stagingTable,
@@ -72,6 +74,7 @@ export class ModelStager implements Stager {
     const started = clock.monotonic()
     context.emit({ type: "partition.started", partition: partition.key, reason, resumedAfter: undefined })
     try {
+      this.#requireKey(partition.key)
       const { tally, built } = await timed(context, "read", () => this.#build(group, member))
       member.tally = tally
       member.built = built
@@ -79,7 +82,7 @@ export class ModelStager implements Stager {
       member.complete = true
     } catch (thrown) {
       if (thrown instanceof StagingLost) throw thrown
-      const error = this.#explained(asSpillwayError(thrown, "UNKNOWN", { where: partition.key }), partition.key)
+      const error = asSpillwayError(thrown, "UNKNOWN", { where: partition.key })
       if (context.signal.aborted || (isRunLevel(error) && error.code !== "CONSERVATION")) throw error
       await this.#staging.abandon(group, member, error)
     } finally {
@@ -135,10 +138,12 @@ export class ModelStager implements Stager {
     const cast = target.columns.map(({ name, type }) => `q.${quoteIdentifier(name)}::${type}`)
     const seq = (BigInt(member.plan.seq) * BigInt(SEQ_STRIDE)).toString()
     const n = values.length
-    const { rowCount } = await session.query(
-      `INSERT INTO ${stagingTable(runNo, group.number)} (${columns.join(", ")}, _source, _position, _seq)
-       SELECT ${cast.join(", ")}, $${n + 1}::text, 0, $${n + 2}::bigint FROM (${text}) q`,
-      [...values, key, seq],
+    const { rowCount } = await asDeclared(query, key, () =>
+      session.query(
+        `INSERT INTO ${stagingTable(runNo, group.number)} (${columns.join(", ")}, _source, _position, _seq)
+         SELECT ${cast.join(", ")}, $${n + 1}::text, 0, $${n + 2}::bigint FROM (${text}) q`,
+        [...values, key, seq],
+      ),
     )
     return rowCount
   }
@@ -146,17 +151,19 @@ export class ModelStager implements Stager {
   /** The declared sums over the rows of a partition, each equal to what its query gives. Throws `CONSERVATION`. */
   async #compareSums(session: Session, group: Group, member: GroupMember): Promise<Record<string, string>> {
     const { model, sums } = this.#prepared
-    const { runId, runNo } = this.context
+    const { runId, runNo, target } = this.context
     const { key } = member.plan.partition
     const found: Record<string, string> = {}
     for (const [column, template] of sums) {
       const { text, values } = template.bind(valuesOf(model, key, runId))
       const n = values.length
-      const { rows } = await session.query<{ rows_sum: string; wanted: string; same: boolean; answers: number }>(
-        `SELECT r.total::text AS rows_sum, w.total::text AS wanted, r.total = w.total AS same, w.answers
-         FROM (SELECT coalesce(sum(${quoteIdentifier(column)}), 0)::numeric AS total FROM ${stagingTable(runNo, group.number)} WHERE _source = $${n + 1}) r,
-              (SELECT coalesce(sum(total), 0)::numeric AS total, count(*)::int AS answers FROM (${text}) w(total)) w`,
-        [...values, key],
+      const { rows } = await asDeclared(template, key, () =>
+        session.query<{ rows_sum: string; wanted: string; same: boolean; answers: number }>(
+          `SELECT r.total::text AS rows_sum, w.total::text AS wanted, r.total = w.total AS same, w.answers
+           FROM (SELECT ${sumOf(target, column)} AS total FROM ${stagingTable(runNo, group.number)} WHERE _source = $${n + 1}) r,
+                (SELECT coalesce(sum(total), 0)::numeric AS total, count(*)::int AS answers FROM (${text}) w(total)) w`,
+          [...values, key],
+        ),
       )
       const [{ rows_sum: sum = "", wanted = "", same = false, answers = 0 } = {}] = rows
       if (answers !== 1)
@@ -178,19 +185,14 @@ export class ModelStager implements Stager {
     return found
   }
 
-  /** Says of a database error which model and file it is about. */
-  #explained(error: SpillwayError, key: string): SpillwayError {
-    if (error.code !== "CONFIG" && error.code !== "DB_CONSTRAINT") return error
-    if (error.context["sqlState"] === undefined) return error
-    const { query } = this.#prepared
-    return new SpillwayError(error.code, `${key}: ${error.message}`, {
-      cause: error,
-      where: query.where,
-      hint:
-        error.code === "CONFIG"
-          ? "mend the query; see how it is bound with: spillway run --dry-run"
-          : "correct the data it meets, or the query",
-      context: error.context,
+  /** One row with a date beyond what months and days can stand for does not stop the others. */
+  #requireKey(key: string): void {
+    const { model } = this.#prepared
+    const fault = keyFault(model.partition, key)
+    if (fault === undefined) return
+    throw new SpillwayError("VALIDATION", fault, {
+      where: `model ${model.name}, ${key}`,
+      hint: `correct the rows that lie there: the years are 0001 to 9999 (${model.reads.map((read) => read.table).join(", ")})`,
     })
   }
 }

@@ -42,10 +42,11 @@ export async function planPartitions(runnable: Runnable, options: PlanOptions): 
   }
 }
 
-async function planPart(
+/** The same of one part, over a session that is there. */
+export async function planPart(
   session: Session,
   part: Exclude<Runnable, { kind: "stages" }>,
-  options: PlanOptions,
+  options: Omit<PlanOptions, "database">,
 ): Promise<PartitionPlan[]> {
   const ports = options.ports ?? systemPorts
   const load = await loadOf(part, ports)

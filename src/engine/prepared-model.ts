@@ -47,6 +47,35 @@ async function sqlFile(url: URL, model: Model, { files }: Pick<Ports, "files">):
   }
 }
 
+/**
+ * Asks the database something that a model declares. What it has against the query itself, or against the data of the partition
+ * `key`, is thrown with the file or model that the query is written in.
+ */
+export async function asDeclared<T>(
+  { where }: SqlTemplate,
+  key: string | undefined,
+  ask: () => Promise<T>,
+): Promise<T> {
+  try {
+    return await ask()
+  } catch (thrown) {
+    const isOfTheQuery =
+      thrown instanceof SpillwayError &&
+      (thrown.code === "CONFIG" || thrown.code === "DB_CONSTRAINT") &&
+      thrown.context["sqlState"] !== undefined
+    if (!isOfTheQuery) throw thrown
+    throw new SpillwayError(thrown.code, key === undefined ? thrown.message : `${key}: ${thrown.message}`, {
+      cause: thrown,
+      where,
+      hint:
+        thrown.code === "CONFIG"
+          ? "mend the query; the tables that it reads have to be there"
+          : `correct the data that ${where} meets, or that query`,
+      context: thrown.context,
+    })
+  }
+}
+
 /** A key that a partition of this unit could have. */
 export const exampleKey = (unit: PartitionUnit): string =>
   unit.kind === "month" ? "2000-01" : unit.kind === "day" ? "2000-01-01" : unit.kind === "whole" ? WHOLE_KEY : "a"

@@ -1,4 +1,5 @@
 import { SpillwayError } from "../core/errors.ts"
+import { retentionOf, type RetentionOptions } from "../ledger/retention.ts"
 import type { Pipeline } from "./definition.ts"
 import type { Model } from "./model.ts"
 import type { Stages } from "./stages.ts"
@@ -8,6 +9,8 @@ export type Runnable = Pipeline | Model | Stages
 
 export interface ProjectOptions {
   pipelines: readonly Runnable[]
+  /** How long `spillway prune` keeps what `ops` gathers: `{ logs: "30 days" }`. */
+  retention?: RetentionOptions
 }
 
 /** What `spillway.config.ts` exports. */
@@ -15,9 +18,10 @@ export interface Project {
   readonly kind: "spillway-project"
   /** In the order in which they run: a table is written before it is read. */
   readonly pipelines: readonly Runnable[]
+  readonly retention: RetentionOptions
 }
 
-/** Declares a project. Throws `CONFIG` when two names are the same, or tables depend on one another in a circle. */
+/** Declares a project. Throws `CONFIG` when two names are the same, tables depend on one another in a circle, or a duration is none. */
 export function project(options: ProjectOptions): Project {
   const names = options.pipelines.flatMap((runnable) =>
     runnable.kind === "stages" ? [runnable.name, ...runnable.stages.map((stage) => stage.name)] : [runnable.name],
@@ -27,7 +31,9 @@ export function project(options: ProjectOptions): Project {
     throw new SpillwayError("CONFIG", `two pipelines are named "${same}"`, {
       hint: "names must be unique in a project",
     })
-  return { kind: "spillway-project", pipelines: inOrder(options.pipelines) }
+  const retention = options.retention ?? {}
+  retentionOf(retention)
+  return { kind: "spillway-project", pipelines: inOrder(options.pipelines), retention }
 }
 
 /** The pipelines and models that carry a runnable out. */

@@ -2,8 +2,17 @@ import { SpillwayError } from "../core/errors.ts"
 import { quoteIdentifier } from "../postgres/quote.ts"
 import type { PublishResult } from "../postgres/publish-counts.ts"
 import type { Session } from "../postgres/session.ts"
-import { qualifiedName } from "../postgres/target.ts"
+import { qualifiedName, type Target } from "../postgres/target.ts"
 import type { GroupMember, RunContext } from "./run-context.ts"
+
+/** SQL for the sum of a column, as `numeric`. Of floating numbers each is taken exactly, so that their order says nothing. */
+export function sumOf({ columns }: Pick<Target, "columns">, name: string): string {
+  const type = columns.find((column) => column.name === name)?.type
+  const column = quoteIdentifier(name)
+  return type === "double precision" || type === "real" || type === "float8" || type === "float4"
+    ? `coalesce(sum(${column}::numeric), 0)`
+    : `coalesce(sum(${column}), 0)::numeric`
+}
 
 /**
  * Checks, inside the publishing transaction, that the table has of each partition exactly what was built: as many rows, with
@@ -31,7 +40,7 @@ export async function requireBuilt(
   }
   const summed = Object.keys(published[0]?.built?.sums ?? {})
   const { rows } = await session.query<Record<string, string | null> & { source: string; rows: string }>(
-    `SELECT _source AS source, count(*) AS rows ${summed.map((name, i) => `, coalesce(sum(${quoteIdentifier(name)}), 0)::text AS sum_${i}`).join("")}
+    `SELECT _source AS source, count(*) AS rows ${summed.map((name, i) => `, (${sumOf(target, name)})::text AS sum_${i}`).join("")}
      FROM ${qualifiedName(target)} WHERE _source = ANY($1::text[]) GROUP BY 1`,
     [published.map((member) => member.plan.partition.key)],
   )

@@ -178,7 +178,7 @@ async function carryOut(
         message: failure.message,
         hint: failure.hint,
       })
-      return { reports, stages: done, failure }
+      return { reports, stages: done, failure: failure.class === "cancelled" ? failure : ofStage(stage.name, failure) }
     }
   }
   return { reports, stages: done, failure: undefined }
@@ -195,11 +195,13 @@ const heldError = (report: RunReport): RunReport["error"] => {
   return first && { code: first.code, message: `${first.partition}: ${first.message}`, hint: first.hint }
 }
 
+const ofStage = (stage: string, { code, message, hint }: NonNullable<RunReport["error"]>): SpillwayError =>
+  new SpillwayError(code, `stage ${stage}: ${message}`, { hint })
+
 /** Why the stages after this one are not run; undefined when it was only held back, which the status tells. */
 function failureOf(report: RunReport): SpillwayError | undefined {
   const { error, status } = report
-  if (error !== undefined)
-    return new SpillwayError(error.code, `stage ${report.pipeline}: ${error.message}`, { hint: error.hint })
+  if (error !== undefined) return ofStage(report.pipeline, error)
   if (status === "cancelled") return new SpillwayError("CANCELLED", "the run was stopped")
   return undefined
 }

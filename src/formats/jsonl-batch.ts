@@ -43,7 +43,8 @@ export class JsonlBatch implements Batch {
     this.#utf8 ??= isUtf8(this.#lines.bytes)
     if (!this.#utf8 && !isUtf8(this.raw(i)))
       return new DecodeFault("utf8", "the record is not valid UTF-8", { expected: "UTF-8" })
-    return parseLine(this.#lines.bytes.toString("utf8", this.#lines.starts[i], this.#lines.ends[i]), this.#lines.exact)
+    const text = this.#lines.bytes.toString("utf8", this.#lines.starts[i], this.#lines.ends[i])
+    return parseObject(text, this.#lines.exact, "line")
   }
 
   ordinal(i: number): number {
@@ -55,13 +56,18 @@ export class JsonlBatch implements Batch {
   }
 }
 
-function parseLine(text: string, exact: ReadonlySet<string>): RecordObject | DecodeFault {
+/** The object that `text` says, or why it is none; `what` is how a fault calls the text. */
+export function parseObject(
+  text: string,
+  exact: ReadonlySet<string>,
+  what: "line" | "element",
+): RecordObject | DecodeFault {
   let value: unknown
   try {
     value = exact.size > 0 && hasLongNumber(text) ? parseExactly(text, exact) : JSON.parse(text)
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error)
-    return new DecodeFault("json", `the line is not JSON: ${reason}`, { expected: "a JSON object" })
+    return new DecodeFault("json", `the ${what} is not JSON: ${reason}`, { expected: "a JSON object" })
   }
   if (typeof value !== "object" || value === null || Array.isArray(value))
     return new DecodeFault("not_object", `expected a JSON object, got ${kindOf(value)}`, { expected: "a JSON object" })

@@ -9,12 +9,16 @@ export async function completedMonths(session: Session, pipeline: string): Promi
   return new Set(rows.map((row) => row.month_key))
 }
 
+/** Dates beyond the year 9999 make keys that are no months of the table. */
+const MONTH_KEY = /^\d{4}-\d{2}$/
+
 /** Writes what became of months, in the transaction that writes `ops.processed_partitions`. */
 export async function recordMonths(
   session: Session,
   pipeline: string,
-  months: readonly { readonly key: string; readonly status: "in_progress" | "completed" | "failed" }[],
+  outcomes: readonly { readonly key: string; readonly status: "in_progress" | "completed" | "failed" }[],
 ): Promise<void> {
+  const months = outcomes.filter(({ key }) => MONTH_KEY.test(key))
   if (months.length === 0) return
   await session.query(
     `INSERT INTO ops.processed_months AS m (pipeline_name, month_key, year, month, status)

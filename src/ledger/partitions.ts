@@ -87,9 +87,9 @@ export async function movePositions(
 ): Promise<number> {
   const { rowCount } = await session.query(
     `UPDATE ops.source_positions p
-     SET position = CASE WHEN v.status = 'completed' THEN jsonb_build_object('version', v.version, 'table', $8::text) ELSE p.position END,
+     SET position = CASE WHEN v.status = 'completed' THEN jsonb_build_object('version', v.version, 'table', $8::text, 'seq', v.seq) ELSE p.position END,
          run_id = $2, commit_id = $3, updated_at = now()
-     FROM unnest($4::text[], $5::text[], $6::text[], $7::bigint[]) v(key, status, version, epoch)
+     FROM unnest($4::text[], $5::text[], $6::text[], $7::bigint[], $9::bigint[]) v(key, status, version, epoch, seq)
      WHERE p.pipeline_name = $1 AND p.partition_key = v.key AND p.epoch = v.epoch`,
     [
       where.pipeline,
@@ -100,6 +100,7 @@ export async function movePositions(
       outcomes.map((o) => o.version),
       outcomes.map((o) => o.epoch),
       where.table,
+      outcomes.map((o) => o.seq),
     ],
   )
   return rowCount
@@ -138,18 +139,25 @@ export async function rivalPipeline(
   return rows[0] && { pipeline: rows[0].pipeline_name, partition: rows[0].partition_key }
 }
 
-/** Which of these partitions have rows in their table: published at least once, whatever the rest of the ledger says. */
+/** What the table has of a partition, by the position that was committed with its rows. */
+export interface PublishedVersion {
+  readonly version: string
+  /** The number its `_seq` values start from. */
+  readonly seq: number
+}
+
+/** Which of these partitions have rows in the table, whatever the ledger was made to forget. */
 export async function publishedBefore(
   session: Session,
   pipeline: string,
   keys: readonly string[],
-): Promise<Set<string>> {
-  const { rows } = await session.query<{ partition_key: string }>(
-    `SELECT partition_key FROM ops.source_positions
+): Promise<Map<string, PublishedVersion>> {
+  const { rows } = await session.query<{ partition_key: string; version: string; seq: string }>(
+    `SELECT partition_key, position->>'version' AS version, position->>'seq' AS seq FROM ops.source_positions
      WHERE pipeline_name = $1 AND partition_key = ANY($2::text[]) AND position <> 'null'`,
     [pipeline, keys],
   )
-  return new Set(rows.map((row) => row.partition_key))
+  return new Map(rows.map((row) => [row.partition_key, { version: row.version, seq: Number(row.seq) }]))
 }
 
 /** Whether the transaction that named itself `commitId` is there: asked when the answer to its COMMIT was lost. */

@@ -8,8 +8,9 @@ import { notARecord, threw } from "./faults.ts"
 import { fitter, isNumeric, toInputs } from "./fit.ts"
 import { compileJsonSchema, type JsonSchema } from "./json-schema.ts"
 import { readRecordShape, refusesObjects, type RecordShape } from "./shape.ts"
-import { isStandardSchema, type StandardProps, type StandardResult, type StandardSchema } from "./standard.ts"
+import { isStandardSchema, type StandardResult, type StandardSchema } from "./standard.ts"
 import { issueFaults } from "./standard-faults.ts"
+import { valibotJsonSchema } from "./valibot.ts"
 import { refuseCoercion, zodOptions } from "./zod.ts"
 import { zodAcceptor } from "./zod-accept.ts"
 
@@ -36,7 +37,7 @@ export function toRecordSchema(schema: AnySchema, columns?: ColumnOverrides): Re
 
 function fromStandardSchema(schema: StandardSchema, overrides: ColumnOverrides | undefined): RecordSchema {
   const standard = schema["~standard"]
-  const json = { input: sideOf(standard, "input"), output: sideOf(standard, "output") }
+  const json = { input: sideOf(schema, "input"), output: sideOf(schema, "output") }
   const sides: Sides = {
     input: json.input && readRecordShape(json.input),
     output: json.output && readRecordShape(json.output),
@@ -55,7 +56,7 @@ function fromStandardSchema(schema: StandardSchema, overrides: ColumnOverrides |
     const accepted = acceptor?.accept(record)
     if (accepted !== undefined) return { value: accepted }
     try {
-      const result = standard.validate(record)
+      const result = standard.validate(standard.vendor === "zod" ? record : withoutAbsent(record))
       if (!(result instanceof Promise)) return toValidation(record, result)
       return result.then(
         (settled) => toValidation(record, settled),
@@ -67,8 +68,17 @@ function fromStandardSchema(schema: StandardSchema, overrides: ColumnOverrides |
   })
 }
 
+/** The record without properties that are undefined, which some libraries take for values; itself when it has none. */
+function withoutAbsent(record: RecordObject): RecordObject {
+  const entries = Object.entries(record)
+  const present = entries.filter(([, value]) => value !== undefined)
+  return present.length === entries.length ? record : Object.fromEntries(present)
+}
+
 /** One side of a schema as JSON Schema; undefined where the library cannot give it. */
-function sideOf(standard: StandardProps, side: "input" | "output"): JsonSchema | undefined {
+function sideOf(schema: StandardSchema, side: "input" | "output"): JsonSchema | undefined {
+  const standard = schema["~standard"]
+  if (standard.vendor === "valibot" && standard.jsonSchema === undefined) return valibotJsonSchema(schema, side)
   const coerced = new Map<string, string>()
   let json: JsonSchema | undefined
   try {

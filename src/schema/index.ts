@@ -1,4 +1,5 @@
 export type { AnySchema } from "./adapter.ts"
+export { AnyRecord, EventRecord, ProductRecord } from "./builtins.ts"
 export type { ColumnOptions } from "./columns.ts"
 export { decimal, timestamp, type Bound, type DecimalOptions, type TimestampOptions } from "./exact.ts"
 export type { JsonSchema } from "./json-schema.ts"

@@ -26,7 +26,7 @@ const keysOf = (issue: StandardIssue): PropertyKey[] =>
 function findings(record: RecordObject, vendor: string, issue: VendorIssue, notes: ExpectedNotes): readonly Finding[] {
   const path = keysOf(issue)
   const rule = text(issue.code) ?? text(issue.type)
-  if (vendor !== "zod") return [{ path, rule, expected: text(issue.expected), message: issue.message }]
+  if (vendor !== "zod") return [{ path, rule, expected: expectedOf(issue), message: issue.message }]
   const ours = ownFinding(path, issue)
   if (ours !== undefined) return [ours]
   if (rule === "unrecognized_keys" && Array.isArray(issue.keys))
@@ -35,6 +35,13 @@ function findings(record: RecordObject, vendor: string, issue: VendorIssue, note
   if (note !== undefined) return [{ path, rule, expected: note }]
   if (isCustomMessage(issue.message) || rule === "custom") return [{ path, rule, message: issue.message }]
   return [{ path, rule, expected: zodExpected(issue, valueAt(record, path)), message: issue.message }]
+}
+
+/** What another library says is expected: a type's name, (arktype, of alternatives) a sentence around it, or (valibot) the missing key. */
+function expectedOf({ expected, received, type }: VendorIssue): string | undefined {
+  const said = text(expected)
+  if (received === "undefined" && said?.startsWith('"') && String(type).endsWith("object")) return "a value"
+  return said && typeWord(/ must be (.+) \(was .+\)$/.exec(said)?.[1] ?? said)
 }
 
 /** `decimal()` and `timestamp()` say rule and expectation themselves. */

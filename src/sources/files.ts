@@ -4,6 +4,7 @@ import type { Format, KnownPartition, Source, SourceContext, SourcePartition } f
 import { SpillwayError, systemCode } from "../core/errors.ts"
 import type { JsonValue } from "../core/json.ts"
 import { csv } from "../formats/csv.ts"
+import { json } from "../formats/json.ts"
 import { jsonl } from "../formats/jsonl.ts"
 import { asFileError } from "./file-errors.ts"
 import { asFolder, findFiles, keyOf, knownExtension, patternText, type Found } from "./file-patterns.ts"
@@ -28,12 +29,14 @@ const FORMATS: Readonly<Record<string, Format>> = {
   ".tsv": csv({ delimiter: "\t" }),
   ".jsonl": jsonl(),
   ".ndjson": jsonl(),
+  ".json": json(),
 }
 
 /** In a folder that is named as a whole, a format is given the files with its extensions. */
 const EXTENSIONS: Readonly<Record<string, readonly string[]>> = {
   csv: [".csv", ".tsv"],
   jsonl: [".jsonl", ".ndjson"],
+  json: [".json"],
 }
 
 /**

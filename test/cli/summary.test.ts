@@ -45,7 +45,7 @@ describe("summary", () => {
       durationMs: 420,
     })
     expect(summary(again, plain)).toBe(
-      "● completed  retail → bronze.raw  420 ms\n  nothing new: 0 rows read, 305 files unchanged",
+      "● completed  retail → bronze.raw  420 ms\n  nothing new: 0 of 305 files to do",
     )
   })
 

@@ -6,7 +6,23 @@ describe("the command line", () => {
   it("shows help with examples, on stdout, for the program and for every command", async () => {
     const help = await spillway(["--help"])
     expect(help).toMatchObject({ code: 0, stderr: "" })
-    const commands = ["run", "status", "logs", "dlq", "explain", "check", "preview", "init", "db"]
+    const commands = [
+      "run",
+      "backfill",
+      "work",
+      "status",
+      "logs",
+      "validate",
+      "triage",
+      "dlq",
+      "explain",
+      "check",
+      "preview",
+      "init",
+      "prune",
+      "reset",
+      "db",
+    ]
     for (const command of commands) expect(help.stdout).toMatch(new RegExp(`^  ${command}\\b`, "m"))
     const answers = await Promise.all(commands.map((command) => spillway([command, "--help"])))
     for (const answer of answers) {

@@ -270,3 +270,20 @@ test.each([
     },
   )
 })
+
+test("a partition that the ledger was made to forget keeps its place in the order of versions", async () => {
+  let content: RecordsByPartition = { "a.csv": [{ k: 1, v: 10, at: null }] }
+  const orders = pipeline({
+    name: "forgotten",
+    source: recordsSource(() => content),
+    schema: z.object({ k: z.int(), v: z.int(), at: z.int().nullable() }),
+    sink: table("shop.forgotten", { key: ["k"] }),
+  })
+  await bed.run(orders)
+  content = { ...content, "b.csv": [{ k: 1, v: 20, at: null }] }
+  expect((await bed.run(orders)).counts).toMatchObject({ updated: 1 })
+  await bed.rows(`DELETE FROM ops.processed_partitions WHERE pipeline_name = 'forgotten' AND partition_key = 'a.csv'`)
+  const again = await bed.run(orders)
+  expect(again.counts).toMatchObject({ read: 1, superseded: 1, updated: 0 })
+  expect(await bed.rows(`SELECT v::int, _source FROM shop.forgotten`)).toEqual([{ v: 20, _source: "b.csv" }])
+})

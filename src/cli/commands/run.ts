@@ -11,7 +11,7 @@ import { interruptOf } from "../interrupt.ts"
 import type { Outcome } from "../output.ts"
 import { loadProject } from "../project.ts"
 import { planText, type RunPlan } from "../run-plan.ts"
-import { resetFirst } from "../run-reset.ts"
+import { resetFirst, whatIsReset } from "../run-reset.ts"
 import { runSelection, type RunSelection, type SelectionOptions } from "../run-selection.ts"
 import { runView, type RunView } from "../run-view.ts"
 
@@ -90,6 +90,7 @@ async function run(host: Host, names: readonly string[], flags: RunFlags): Promi
       })
       if (!(await resetFirst(host, database, plans, { words: selection.words, yes: flags.yes ?? false })))
         return { data: { runs: [] }, text: "nothing was forgotten, nothing was run" }
+      view.remark(`forgot ${whatIsReset(plans)}`)
     }
     const turns: Turn[] = []
     for (const pipeline of pipelines) {
@@ -130,7 +131,7 @@ async function plansOf(
   const plans: RunPlan[] = []
   for (const runnable of asked.pipelines) {
     const partitions = await partitionsOf(runnable, { database, directory, ports: host.ports, full, countRows })
-    plans.push({ runnable, partitions: partitions.filter(({ key, reason }) => selection.picks(runnable, key, reason)) })
+    plans.push({ runnable, partitions: selection.pick(runnable, partitions) })
   }
   return plans
 }

@@ -2,7 +2,7 @@ import type { Migration } from "../../postgres/migrate.ts"
 
 /** What backfills wait for, when schedules fired, and which partitions are overdue. The queue itself is in `ops_queue`. */
 export const schedules: Migration = {
-  number: 3,
+  number: 2,
   name: "schedules",
   sql: /* sql */ `
 CREATE TABLE ops.backfills (

@@ -1,0 +1,216 @@
+import { join } from "node:path"
+import { SpillwayError, systemCode } from "../core/errors.ts"
+import type { Files } from "../core/files.ts"
+import { letterScan } from "./letter-facts.ts"
+import type { ObjectScan } from "./object-scan.ts"
+
+/** Where a letter stands, from line 1; the item of a list counts as a line. */
+export interface LetterPlace {
+  readonly file: string
+  readonly line: number
+}
+
+/** Takes the letters of files. */
+export interface LetterTaker {
+  /** A letter; the scan is good until the call returns. */
+  add(scan: ObjectScan, place: LetterPlace): void
+  /** Something that is not a letter. */
+  cannotRead(where: string, reason: string): void
+}
+
+/** Where letters are read from. */
+export interface LetterInput {
+  readonly files: Files
+  /** A file, a folder, or `-`. */
+  readonly path: string
+  /** What `-` means. */
+  readonly stdin: AsyncIterable<unknown>
+}
+
+const BLOCK_BYTES = 1 << 20
+/** A record of 16 MiB and its raw bytes as base64 or with escapes fit; a file without line ends must not fill the memory. */
+const LONGEST_LETTER = 128 << 20
+/** A `.json` file up to this size may be one letter or a list of letters, over several lines. */
+const LONGEST_DOCUMENT = 64 << 20
+const LINE_FEED = 0x0a
+const BYTE_ORDER_MARK = Buffer.from([0xef, 0xbb, 0xbf])
+const LETTER_FILE = /\.(?:json|jsonl|ndjson)$/i
+
+/**
+ * Reads dead letters from a JSONL file, from standard input (`-`), or from a folder of `.json`, `.jsonl` and `.ndjson` files, in
+ * constant memory. A `.json` file is one letter, a list of letters, or lines. What is not a letter is told, and the rest is
+ * read. It goes on when the next item is asked for, a block of a file at a time. Throws `CONFIG` when there is no such file or folder, `RESOURCE` when it cannot be read.
+ */
+export async function* readLetterFiles(input: LetterInput, taker: LetterTaker): AsyncGenerator<undefined> {
+  const { files, path, stdin } = input
+  if (path === "-") yield* readLines(stdin, path, "stdin", taker)
+  else if (!(await statOf(files, path)).isDirectory) yield* readFile(files, path, path, taker)
+  else for (const name of await namesIn(files, path)) yield* readFile(files, join(path, name), name, taker)
+}
+
+async function statOf(files: Files, path: string): Promise<Awaited<ReturnType<Files["stat"]>>> {
+  try {
+    return await files.stat(path)
+  } catch (error) {
+    const code = systemCode(error)
+    if (code !== "ENOENT" && code !== "ENOTDIR") throw unreadable(error, path)
+    throw new SpillwayError("CONFIG", "there is no such file or folder of dead letters", {
+      where: path,
+      cause: error,
+      context: { notFound: true },
+      hint: "give a JSONL file, a folder of JSON files, or - for standard input; without --dead-letter the database is read",
+    })
+  }
+}
+
+/** The letter files below a folder, by path relative to it; hidden folders and files are left out. */
+async function namesIn(files: Files, folder: string): Promise<string[]> {
+  const found: string[] = []
+  const walk = async (below: string): Promise<void> => {
+    for (const { name, isDirectory } of await files.list(join(folder, below))) {
+      if (name.startsWith(".")) continue
+      if (isDirectory) await walk(join(below, name))
+      else if (LETTER_FILE.test(name)) found.push(join(below, name))
+    }
+  }
+  try {
+    await walk("")
+  } catch (error) {
+    throw unreadable(error, folder)
+  }
+  return found
+}
+
+async function* readFile(files: Files, path: string, shownAs: string, taker: LetterTaker): AsyncGenerator<undefined> {
+  if (path.toLowerCase().endsWith(".json") && (await statOf(files, path)).size <= LONGEST_DOCUMENT) {
+    const values = documentOf(await files.readText(path).catch((error: unknown) => fail(error, path)))
+    if (values !== undefined) {
+      takeValues(values, shownAs, taker)
+      yield
+      return
+    }
+  }
+  yield* readLines(files.read(path, { chunkBytes: BLOCK_BYTES }), path, shownAs, taker)
+}
+
+const fail = (error: unknown, path: string): never => {
+  throw unreadable(error, path)
+}
+
+/** The letters of a file that is one JSON value; undefined where it is not. */
+function documentOf(text: string): unknown[] | undefined {
+  try {
+    const value = JSON.parse(text.replace(/^\u{feff}/u, "")) as unknown
+    return Array.isArray(value) ? (value as unknown[]) : [value]
+  } catch {
+    return undefined
+  }
+}
+
+function takeValues(values: readonly unknown[], file: string, taker: LetterTaker): void {
+  const scan = letterScan()
+  values.forEach((value, i) => {
+    const bytes = Buffer.from(JSON.stringify(value))
+    if (scan.read(bytes, 0, bytes.length)) taker.add(scan, { file, line: i + 1 })
+    else taker.cannotRead(`${file}, item ${i + 1}`, "it is not an object")
+  })
+}
+
+async function* readLines(
+  blocks: AsyncIterable<unknown>,
+  path: string,
+  shownAs: string,
+  taker: LetterTaker,
+): AsyncGenerator<undefined> {
+  const lines = new LineReader(shownAs, taker)
+  try {
+    for await (const block of blocks) {
+      lines.take(block as Buffer)
+      yield
+    }
+  } catch (error) {
+    throw error instanceof SpillwayError ? error : unreadable(error, path)
+  }
+  lines.finish()
+  yield
+}
+
+const unreadable = (error: unknown, path: string): SpillwayError =>
+  error instanceof SpillwayError
+    ? error
+    : new SpillwayError("RESOURCE", `the dead letters cannot be read (${systemCode(error) ?? String(error)})`, {
+        where: path,
+        cause: error,
+        hint: "check the permissions of the file and its folder",
+      })
+
+/** Cuts blocks of a file into lines. A line within one block is read where it lies. */
+class LineReader {
+  readonly #file: string
+  readonly #taker: LetterTaker
+  readonly #scan = letterScan()
+  /** The beginning of a line whose end is yet to come. */
+  #begun: Buffer[] = []
+  #begunBytes = 0
+  #line = 1
+  #tooLong = false
+
+  constructor(file: string, taker: LetterTaker) {
+    this.#file = file
+    this.#taker = taker
+  }
+
+  take(block: Buffer): void {
+    let start = this.#line === 1 && this.#begunBytes === 0 && startsWithMark(block) ? BYTE_ORDER_MARK.length : 0
+    for (;;) {
+      const end = block.indexOf(LINE_FEED, start)
+      if (end < 0) break
+      this.#ended(block, start, end)
+      start = end + 1
+    }
+    this.#keep(block.subarray(start))
+  }
+
+  finish(): void {
+    if (this.#begunBytes > 0 || this.#tooLong) this.#ended(Buffer.alloc(0), 0, 0, "the last line is cut off")
+  }
+
+  #keep(rest: Buffer): void {
+    if (rest.length === 0 || this.#tooLong) return
+    this.#begun.push(rest)
+    this.#begunBytes += rest.length
+    if (this.#begunBytes <= LONGEST_LETTER) return
+    this.#tooLong = true
+    this.#begun = []
+    this.#begunBytes = 0
+  }
+
+  #ended(block: Buffer, start: number, end: number, reason = "the line is not a JSON object"): void {
+    if (this.#tooLong) this.#cannotRead(`the line is longer than ${LONGEST_LETTER >> 20} MiB`)
+    else if (this.#begunBytes === 0) this.#letter(block, start, end, reason)
+    else {
+      const whole = Buffer.concat([...this.#begun, block.subarray(start, end)])
+      this.#letter(whole, 0, whole.length, reason)
+    }
+    this.#begun = []
+    this.#begunBytes = 0
+    this.#tooLong = false
+    this.#line++
+  }
+
+  #letter(bytes: Buffer, start: number, end: number, reason: string): void {
+    if (this.#scan.read(bytes, start, end)) this.#taker.add(this.#scan, { file: this.#file, line: this.#line })
+    else if (!isBlank(bytes, start, end)) this.#cannotRead(reason)
+  }
+
+  #cannotRead(reason: string): void {
+    this.#taker.cannotRead(`${this.#file}:${this.#line}`, reason)
+  }
+}
+
+const startsWithMark = (block: Buffer): boolean => block.subarray(0, BYTE_ORDER_MARK.length).equals(BYTE_ORDER_MARK)
+
+function isBlank(bytes: Buffer, start: number, end: number): boolean {
+  for (let at = start; at < end; at++) if ((bytes[at] as number) > 0x20) return false
+  return true
+}

@@ -1,0 +1,153 @@
+import type { JsonValue } from "../core/json.ts"
+import type { Database, Session } from "../postgres/session.ts"
+
+/** A circuit breaker as `ops.breakers` keeps it. Times in milliseconds since the epoch, by the database's clock. */
+export interface BreakerRow {
+  readonly state: "closed" | "open" | "half_open"
+  readonly openedAt: number | undefined
+  readonly retryAt: number | undefined
+  readonly stats: { readonly [key: string]: JsonValue }
+}
+
+/** Breakers that all processes on a database share: the store that `circuitBreaker` takes. */
+export interface SharedBreakers {
+  readonly staleAfterMs: number
+  read(
+    name: string,
+  ): Promise<{ readonly now: number; readonly version: number; readonly stored: BreakerRow | undefined }>
+  write(name: string, version: number, next: BreakerRow): Promise<boolean>
+  /** Ends the connection. */
+  end(): Promise<void>
+}
+
+export interface SharedBreakersOptions {
+  /** A breaker's state is asked for again after this, in milliseconds; failures ask at once. Default 1000. */
+  readonly staleAfterMs?: number | undefined
+}
+
+/**
+ * Breakers in `ops.breakers`, over a connection of their own that is made at first use, and again when it was lost. Calls throw what
+ * `Database.connect` and `Session.query` throw.
+ */
+export function sharedBreakers(database: Database, options: SharedBreakersOptions = {}): SharedBreakers {
+  let connecting: Promise<Session> | undefined
+  const session = async (): Promise<Session> => {
+    connecting ??= database.connect({ applicationName: "spillway/breakers" })
+    try {
+      const made = await connecting
+      if (!made.broken) return made
+    } catch (error) {
+      connecting = undefined
+      throw error
+    }
+    connecting = undefined
+    return session()
+  }
+  // A connection does one thing at a time, and many calls may end at once.
+  let before: Promise<unknown> = Promise.resolve()
+  const inTurn = <T>(ask: (on: Session) => Promise<T>): Promise<T> => {
+    const asked = before.then(async () => ask(await session()))
+    before = asked.catch(() => undefined)
+    return asked
+  }
+  return {
+    staleAfterMs: options.staleAfterMs ?? 1_000,
+    read: (name) => inTurn((on) => readBreaker(on, name)),
+    write: (name, version, next) => inTurn((on) => writeBreaker(on, name, version, next)),
+    async end() {
+      const made = await connecting?.catch(() => undefined)
+      connecting = undefined
+      await made?.end()
+    },
+  }
+}
+
+interface Row {
+  readonly now: number
+  readonly version: number
+  readonly state: BreakerRow["state"] | null
+  readonly opened_at: number | null
+  readonly retry_at: number | null
+  readonly stats: Record<string, JsonValue> | null
+}
+
+const COLUMNS = `b.state, b.stats - 'version' AS stats,
+  coalesce((b.stats ->> 'version')::float8, 0) AS version,
+  (extract(epoch FROM b.opened_at) * 1000)::float8 AS opened_at,
+  (extract(epoch FROM b.retry_at) * 1000)::float8 AS retry_at,
+  (extract(epoch FROM clock_timestamp()) * 1000)::float8 AS now`
+
+async function readBreaker(session: Session, name: string): ReturnType<SharedBreakers["read"]> {
+  const { rows } = await session.query<Row>(
+    `SELECT ${COLUMNS} FROM (VALUES (1)) AS always LEFT JOIN ops.breakers b ON b.name = $1`,
+    [name],
+  )
+  const [row] = rows
+  return { now: row?.now ?? 0, version: row?.version ?? 0, stored: row === undefined ? undefined : storedOf(row) }
+}
+
+const storedOf = (row: Row): BreakerRow | undefined =>
+  row.state === null
+    ? undefined
+    : {
+        state: row.state,
+        openedAt: row.opened_at ?? undefined,
+        retryAt: row.retry_at ?? undefined,
+        stats: row.stats ?? {},
+      }
+
+/** One statement that writes only over the version that was read: two that race cannot both win, nor undo what a third did. */
+async function writeBreaker(session: Session, name: string, version: number, next: BreakerRow): Promise<boolean> {
+  const values = [
+    name,
+    next.state,
+    next.openedAt ?? null,
+    next.retryAt ?? null,
+    JSON.stringify({ ...next.stats, version: version + 1 }),
+  ]
+  const { rowCount } =
+    version === 0
+      ? await session.query(
+          `INSERT INTO ops.breakers AS b (name, state, opened_at, retry_at, stats)
+           VALUES ($1, $2, to_timestamp($3::float8 / 1000), to_timestamp($4::float8 / 1000), $5::jsonb)
+           ON CONFLICT (name) DO UPDATE SET state = excluded.state, opened_at = excluded.opened_at,
+             retry_at = excluded.retry_at, stats = excluded.stats, updated_at = now()
+           WHERE b.stats ->> 'version' IS NULL`,
+          values,
+        )
+      : await session.query(
+          `UPDATE ops.breakers SET state = $2, opened_at = to_timestamp($3::float8 / 1000),
+             retry_at = to_timestamp($4::float8 / 1000), stats = $5::jsonb, updated_at = now()
+           WHERE name = $1 AND (stats ->> 'version')::float8 = $6`,
+          [...values, version],
+        )
+  return rowCount === 1
+}
+
+/** A breaker as people look at it. */
+export interface ListedBreaker {
+  readonly name: string
+  readonly state: BreakerRow["state"]
+  readonly openedAt: Date | undefined
+  /** When the first trial call may go. */
+  readonly retryAt: Date | undefined
+  readonly updatedAt: Date
+}
+
+/** All breakers, those that are not closed first. */
+export async function listBreakers(session: Session): Promise<ListedBreaker[]> {
+  const { rows } = await session.query<{
+    name: string
+    state: BreakerRow["state"]
+    opened_at: Date | null
+    retry_at: Date | null
+    updated_at: Date
+  }>("SELECT name, state, opened_at, retry_at, updated_at FROM ops.breakers ORDER BY state = 'closed', name")
+  return rows.map((row) => ({
+    name: row.name,
+    state: row.state,
+    openedAt: row.opened_at ?? undefined,
+    retryAt: row.retry_at ?? undefined,
+    updatedAt: row.updated_at,
+  }))
+}
