@@ -61,3 +61,8 @@ export {
   type ValidateResult,
 } from "./validate/validate.ts"
 export type { RecordsOptions, ValidateInput } from "./validate/record-batches.ts"
+export { expected } from "./scheduler/expected.ts"
+export { backfill, work, type WorkOptions } from "./scheduler/library.ts"
+export type { BackfillReport } from "./scheduler/backfill.ts"
+export type { BackfillRange } from "./scheduler/range.ts"
+export type { WorkerSummary } from "./scheduler/worker.ts"

@@ -8,7 +8,7 @@ import { inSession } from "./database.ts"
 import type { Host } from "./host.ts"
 import type { RunPlan } from "./run-plan.ts"
 
-/** `13 months of fact_sales_monthly, 305 files of retail_transactions`. */
+/** `13 partitions of fact_sales_monthly, 305 files of retail_transactions`. */
 export const whatIsReset = (plans: readonly RunPlan[]): string =>
   plans
     .map(({ runnable, partitions }) => `${plural(partitions.length, partitionNoun(runnable))} of ${runnable.name}`)

@@ -5,7 +5,7 @@ import type { Ports } from "../core/ports.ts"
 import { isAtWork, releaseLeases, type HeldLease } from "../ledger/leases.ts"
 import { knownPartitions, publishedBefore, takePartitionNumbers, type PublishedVersion } from "../ledger/partitions.ts"
 import { stagedProgress } from "../ledger/progress.ts"
-import { latestRun, type RunRow } from "../ledger/runs.ts"
+import { latestRun, resumeRun, type RunRow } from "../ledger/runs.ts"
 import type { Session } from "../postgres/session.ts"
 import { acquireLeases, settleHolders } from "./leasing.ts"
 import type { Load, Reason } from "./load.ts"
@@ -19,7 +19,7 @@ export interface Work {
   readonly reasons: Partial<Record<PartitionReason, number>>
   /** Leases that another run holds. */
   readonly busy: readonly HeldLease[]
-  /** The interrupted run that this one continues. */
+  /** The interrupted run that this one continues, with the attempt that this one is. */
   readonly resumes: RunRow | undefined
   readonly warnings: readonly SpillwayError[]
 }
@@ -82,7 +82,10 @@ export async function chooseWork(session: Session, load: Load, options: ChooseOp
   const warnings = await load.afterList(session, listed, before, unchanged)
 
   const alive = interrupted?.holder != null && (await isAtWork(session, interrupted.holder))
-  const resumes = alive ? undefined : candidate
+  // Runs of other partitions may see the same interrupted run; one of them resumes it, the others are runs of their own.
+  const free = !alive && (todo.length > 0 || busy.length === 0) ? candidate : undefined
+  const attempt = free && (await resumeRun(session, free, options.holder))
+  const resumes = free === undefined || attempt === undefined ? undefined : { ...free, attempt }
   const partitions = todo.map(({ partition }) => partition)
   const inTable = await publishedBefore(session, load.name, [...keys])
   const numbers = await numbersFor(session, partitions, [known, inTable], resumes)

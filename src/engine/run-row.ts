@@ -2,7 +2,7 @@ import type { SpillwayError } from "../core/errors.ts"
 import { zeroCounts } from "../core/events.ts"
 import type { Ports } from "../core/ports.ts"
 import { nameRun, releaseLeases } from "../ledger/leases.ts"
-import { abandonRuns, finishRun, insertRun, resumeRun } from "../ledger/runs.ts"
+import { abandonRuns, finishRun, insertRun } from "../ledger/runs.ts"
 import type { Session } from "../postgres/session.ts"
 import type { Work } from "./choose-work.ts"
 import type { Connection } from "./connection.ts"
@@ -25,8 +25,7 @@ export async function beginRun(
 ): Promise<{ runId: string; runNo: number; attempt: number; totals: RunningTotals }> {
   const { holder, ports } = start
   if (work.resumes !== undefined) {
-    const { runId, runNo, counts, nulls, published } = work.resumes
-    const attempt = await resumeRun(session, runId, holder)
+    const { runId, runNo, attempt, counts, nulls, published } = work.resumes
     await nameRun(session, holder, runId)
     await abandonRuns(session, load.name, runId)
     const totals = {

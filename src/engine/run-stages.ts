@@ -124,8 +124,8 @@ async function begin(
     latest.status !== "completed" &&
     latest.definitionVersion === version &&
     latest.full === full
-  if (resumes) {
-    const attempt = await resumeRun(session, latest.runId, holder)
+  const attempt = resumes ? await resumeRun(session, latest, holder) : undefined
+  if (resumes && attempt !== undefined) {
     await nameRun(session, holder, latest.runId)
     return { runId: latest.runId, attempt, completed: await completedStages(session, latest.runId) }
   }

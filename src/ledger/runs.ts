@@ -68,15 +68,22 @@ export async function insertRun(session: Session, run: NewRun): Promise<number> 
   return Number(rows[0]?.run_no)
 }
 
-/** Makes `holder` the owner of an interrupted run, as its next attempt; gives the attempt's number. */
-export async function resumeRun(session: Session, runId: string, holder: string): Promise<number> {
+/**
+ * Makes `holder` the owner of an interrupted run, as its next attempt; gives the attempt's number. Undefined when the run is not
+ * as it was seen: it has ended since, or another run has resumed it.
+ */
+export async function resumeRun(
+  session: Session,
+  seen: Pick<RunRow, "runId" | "attempt" | "status">,
+  holder: string,
+): Promise<number | undefined> {
   const { rows } = await session.query<{ attempt: number }>(
     `UPDATE ops.runs SET attempt = attempt + 1, holder = $2, status = 'running', attempt_started_at = now(), finished_at = NULL,
             error_code = NULL, error_message = NULL, error_hint = NULL
-     WHERE run_id = $1 RETURNING attempt`,
-    [runId, holder],
+     WHERE run_id = $1 AND attempt = $3 AND status = $4 RETURNING attempt`,
+    [seen.runId, holder, seen.attempt, seen.status],
   )
-  return Number(rows[0]?.attempt)
+  return rows[0]?.attempt
 }
 
 /** Closes the runs of a pipeline that nobody works on any more, except `keep`: it takes up what they left undone. */

@@ -42,6 +42,15 @@ async function check(host: Host, names: readonly string[]): Promise<Outcome> {
   const findings: Finding[] = [
     { what: "project", found: `${plural(pipelines.length, "pipeline")} in ${loaded.file}`, error: undefined },
   ]
+  for (const { name, schedule } of pipelines)
+    if (schedule !== undefined)
+      findings.push(
+        await attempt(`schedule of ${name}`, async () => {
+          const { checkSchedule } = await import("../../scheduler/cron.ts")
+          checkSchedule(schedule, `pipeline ${name}`)
+          return `${schedule.cron} (${schedule.timezone})`
+        }),
+      )
   for (const part of pipelines.flatMap(partsOf))
     findings.push(
       await attempt(part.name, () =>
