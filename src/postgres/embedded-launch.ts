@@ -80,10 +80,16 @@ function judgeExit(site: Site, log: string, pid: number | undefined): Launch {
   const said = (own.length > 0 ? own : lines).join("\n").trim()
   const known = REFUSALS.find(([pattern]) => pattern.test(said))
   if (known !== undefined) return known[1]
-  throw new SpillwayError("RESOURCE", `the embedded PostgreSQL did not start:\n${lastLines(said)}`, {
-    where: site.log,
-    hint: startHint(said),
-  })
+  // What stops a server in its recovery is said by a process of its own.
+  const fatal = lines.filter((line) => own.includes(line) || / (?:FATAL|PANIC): /.test(line)).join("\n")
+  throw new SpillwayError(
+    "RESOURCE",
+    `the embedded PostgreSQL did not start:\n${lastLines(fatal === "" ? said : fatal)}`,
+    {
+      where: site.log,
+      hint: startHint(fatal === "" ? said : fatal),
+    },
+  )
 }
 
 function startHint(said: string): string {
