@@ -10,7 +10,6 @@ const orders = pipeline({
   name: "orders",
   source: files("data/*.csv", { format: csv() }),
   schema: z.object({ id: z.int(), sold: z.iso.date(), cents: z.int() }),
-  columns: { sold: "date" },
   sink: table("bronze.orders", { key: ["id"] }),
 })
 const monthly = model({
@@ -64,7 +63,7 @@ async function built(): Promise<Record<string, string>> {
 
 /** Runs it and gives the months that it built, built again or not. */
 async function buildsOf(...args: string[]): Promise<string[]> {
-  const before = await built().catch(() => ({}) as Record<string, string>)
+  const before: Record<string, string> = await built().catch(() => ({}))
   expect(await command("run", ...args)).toMatchObject({ code: 0, stderr: "" })
   return Object.entries(await built()).flatMap(([key, xmin]) => (before[key] === xmin ? [] : [key]))
 }
@@ -90,7 +89,7 @@ describe("what a run is narrowed to", () => {
   it("resets what is asked for and builds that again", async () => {
     const asked = await command("run", "monthly", "--reset", "--year", "2010")
     expect(asked).toMatchObject({ code: 2, stdout: "" })
-    expect(asked.stderr).toContain("Forget 2 months of monthly (year 2010), and process them again?")
+    expect(asked.stderr).toContain("Forget 2 partitions of monthly (year 2010), and process them again?")
     expect(asked.stderr).toContain("hint: add --yes")
     expect(await buildsOf("monthly")).toEqual([])
 
@@ -165,7 +164,7 @@ describe("--dry-run", () => {
     expect(answer).toMatchObject({ code: 0, stderr: "" })
     expect(answer.stdout).toMatch(/^orders: 1 of 7 files to do\n {2}data\/2011-05\.csv +missing/)
     expect(answer.stdout).toMatch(
-      /\nmonthly: 2 of 6 months to do, and what follows from orders\n {2}2010-12 .*1 row.*\n {2}2011-04 .*1 row/,
+      /\nmonthly: 2 of 6 partitions to do, and what follows from orders\n {2}2010-12 .*1 row.*\n {2}2011-04 .*1 row/,
     )
     expect(answer.stdout).toMatch(/\ntotals: 1 of 1 partition to do, and what follows from orders\n {2}all +stale/)
     expect(await planned()).toHaveLength(3)
@@ -179,7 +178,7 @@ describe("--dry-run", () => {
     expect(after.written).not.toEqual(before.written)
     expect(after.tables).not.toEqual(before.tables)
     expect((await command("run", "--dry-run")).stdout).toBe(
-      "orders: 0 of 7 files to do\n\nmonthly: 0 of 7 months to do\n\ntotals: 0 of 1 partition to do\n",
+      "orders: 0 of 7 files to do\n\nmonthly: 0 of 7 partitions to do\n\ntotals: 0 of 1 partition to do\n",
     )
   })
 })

@@ -120,7 +120,11 @@ const layerTotals = (): Promise<string[]> =>
     )
     .then((rows) => rows.map((row) => row.total))
 
-const digests = (): Promise<string[]> => Promise.all(TABLES.map((name) => digest(bed, name)))
+async function digests(): Promise<string[]> {
+  const found: string[] = []
+  for (const name of TABLES) found.push(await digest(bed, name))
+  return found
+}
 
 /** Which transaction wrote each row. */
 async function writers(name: string, key: string): Promise<Measures> {
