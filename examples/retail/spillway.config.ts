@@ -24,8 +24,6 @@ const transactions = pipeline({
   sink: table("bronze.raw_transactions", { mode: "append" }),
 })
 
-const BRONZE_MONTH =
-  "FROM bronze.raw_transactions WHERE invoice_date >= ${partition.start} AND invoice_date < ${partition.end}"
 const IS_RETURN = "(quantity < 0 OR invoice_no LIKE 'C%')"
 
 const dailySales = model({
@@ -35,15 +33,21 @@ const dailySales = model({
   sql: new URL("./models/fact_sales_daily.sql", import.meta.url),
   sink: table("silver.fact_sales_daily", { key: ["sale_date", "stock_code", "country"] }),
   checks: [rowCount({ min: 1 })],
-  sums: {
-    lines: `SELECT count(*) ${BRONZE_MONTH}`,
-    revenue: `SELECT sum(quantity * unit_price) ${BRONZE_MONTH} AND NOT ${IS_RETURN}`,
-    refund_amount: `SELECT sum(-quantity * unit_price) ${BRONZE_MONTH} AND ${IS_RETURN}`,
-  },
+  sums: `
+    SELECT count(*) AS lines,
+           sum(quantity * unit_price) FILTER (WHERE NOT ${IS_RETURN}) AS revenue,
+           sum(-quantity * unit_price) FILTER (WHERE ${IS_RETURN}) AS refund_amount
+    FROM bronze.raw_transactions
+    WHERE invoice_date >= \${partition.start} AND invoice_date < \${partition.end}`,
 })
 
 const SILVER = "FROM silver.fact_sales_daily"
-const SILVER_MONTH = `${SILVER} WHERE sale_date >= \${partition.start} AND sale_date < \${partition.end}`
+
+/** What gold adds up to is what silver adds up to, exactly. */
+const SILVER_SUMS = `
+  SELECT sum(lines) AS lines, sum(units_sold) AS units_sold, sum(revenue) AS revenue,
+         sum(returned_units) AS returned_units, sum(refund_amount) AS refund_amount
+  ${SILVER}`
 
 const monthlySales = model({
   name: "fact_sales_monthly",
@@ -64,7 +68,7 @@ const monthlySales = model({
       { severity: "warn" },
     ),
   ],
-  sums: sameSums(SILVER_MONTH),
+  sums: `${SILVER_SUMS} WHERE sale_date >= \${partition.start} AND sale_date < \${partition.end}`,
 })
 
 const performance = stages({
@@ -75,22 +79,16 @@ const performance = stages({
       from: "silver.fact_sales_daily",
       sql: new URL("./models/fact_product_performance.sql", import.meta.url),
       sink: table("gold.fact_product_performance", { key: ["stock_code"] }),
-      sums: sameSums(SILVER),
+      sums: SILVER_SUMS,
     }),
     model({
       name: "country_sales",
       from: "silver.fact_sales_daily",
       sql: new URL("./models/fact_country_sales.sql", import.meta.url),
       sink: table("gold.fact_country_sales", { key: ["country"] }),
-      sums: sameSums(SILVER),
+      sums: SILVER_SUMS,
     }),
   ],
 })
-
-/** What gold adds up to is what silver adds up to, exactly. */
-function sameSums(from: string): Record<string, string> {
-  const measures = ["lines", "units_sold", "revenue", "returned_units", "refund_amount"]
-  return Object.fromEntries(measures.map((measure) => [measure, `SELECT sum(${measure}) ${from}`]))
-}
 
 export default project({ pipelines: [transactions, dailySales, monthlySales, performance] })

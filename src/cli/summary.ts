@@ -90,7 +90,7 @@ const REASONS: Readonly<Record<string, string>> = {
 
 function partitionsLine(report: RunReport, noun: string): string {
   const { total, published, held, unchanged, chosen, reasons } = report.partitions
-  if (total === 0) return `no ${noun}s at the source`
+  if (total === 0) return `nothing to do: no such ${noun}s`
   const parts: string[] = []
   if (published > 0) parts.push(`${figure(published)} published`)
   if (held > 0) parts.push(`${figure(held)} held`)

@@ -9,6 +9,8 @@ export function eventStream(pipeline: string, ports: Ports, on: ((event: RunEven
   let send: ((event: RunEventBody) => void) | undefined
   const emit = (event: RunEventBody): void => {
     if (event.type === "warning") warnings.push({ code: event.code, message: event.message })
+    if (event.type === "check.judged" && !event.passed && event.severity === "warn")
+      warnings.push({ code: "QUALITY_GATE", message: `${event.partition}: ${event.message}` })
     if (send === undefined) early.push(event)
     else send(event)
   }

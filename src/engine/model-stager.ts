@@ -2,12 +2,13 @@ import { SpillwayError, asSpillwayError } from "../core/errors.ts"
 import { markInProgress } from "../ledger/partitions.ts"
 import { zeroTally, type StagedProgress, type Tally } from "../ledger/progress.ts"
 import { keyFault } from "../models/partition-unit.ts"
+import type { SqlTemplate } from "../models/template.ts"
 import { quoteIdentifier } from "../postgres/quote.ts"
 import type { Session } from "../postgres/session.ts"
 import type { Connection } from "./connection.ts"
 import { SEQ_STRIDE } from "./encode-batch.ts"
 import type { Stager } from "./load.ts"
-import { asDeclared, valuesOf, type PreparedModel } from "./prepared-model.ts"
+import { exampleKey, asDeclared, valuesOf, type PreparedModel } from "./prepared-model.ts"
 import { sumOf } from "./reconcile.ts"
 import {
   StagingLost,
@@ -148,41 +149,72 @@ export class ModelStager implements Stager {
     return rowCount
   }
 
-  /** The declared sums over the rows of a partition, each equal to what its query gives. Throws `CONSERVATION`. */
+  /** The declared sums over the rows of a partition, each equal to what their query gives. Throws `CONSERVATION`. */
   async #compareSums(session: Session, group: Group, member: GroupMember): Promise<Record<string, string>> {
-    const { model, sums } = this.#prepared
+    const { sums: template, model } = this.#prepared
+    if (template === undefined) return {}
     const { runId, runNo, target } = this.context
     const { key } = member.plan.partition
-    const found: Record<string, string> = {}
-    for (const [column, template] of sums) {
-      const { text, values } = template.bind(valuesOf(model, key, runId))
-      const n = values.length
-      const { rows } = await asDeclared(template, key, () =>
-        session.query<{ rows_sum: string; wanted: string; same: boolean; answers: number }>(
-          `SELECT r.total::text AS rows_sum, w.total::text AS wanted, r.total = w.total AS same, w.answers
-           FROM (SELECT ${sumOf(target, column)} AS total FROM ${stagingTable(runNo, group.number)} WHERE _source = $${n + 1}) r,
-                (SELECT coalesce(sum(total), 0)::numeric AS total, count(*)::int AS answers FROM (${text}) w(total)) w`,
-          [...values, key],
-        ),
-      )
-      const [{ rows_sum: sum = "", wanted = "", same = false, answers = 0 } = {}] = rows
-      if (answers !== 1)
-        throw new SpillwayError("CONFIG", `sums.${column} gave ${answers} rows for ${key}; it has to give one sum`, {
+    const { text, values } = template.bind(valuesOf(model, key, runId))
+    const columns = await this.#summedColumns(session, template)
+    const parts = columns.map((name, i) => {
+      const column = quoteIdentifier(name)
+      return `r.s${i}::text AS sum_${i}, coalesce(w.${column}, 0)::numeric::text AS wanted_${i}, r.s${i} = coalesce(w.${column}, 0)::numeric AS same_${i}`
+    })
+    const staged = columns.map((name, i) => `${sumOf(target, name)} AS s${i}`)
+    const { rows } = await asDeclared(template, key, () =>
+      session.query<Record<string, string | boolean>>(
+        `SELECT ${parts.join(", ")} FROM (${text}) w,
+           (SELECT ${staged.join(", ")} FROM ${stagingTable(runNo, group.number)} WHERE _source = $${values.length + 1}) r`,
+        [...values, key],
+      ),
+    )
+    const [found] = rows
+    if (found === undefined || rows.length > 1)
+      throw new SpillwayError("CONFIG", `sums gave ${rows.length} rows for ${key}; it has to give one`, {
+        where: template.where,
+        hint: "write a query of one row: SELECT count(*) AS lines, sum(amount) AS revenue FROM … WHERE …",
+      })
+    const differing = columns.flatMap((name, i) =>
+      found[`same_${i}`] === true
+        ? []
+        : [
+            `${name} sums to ${String(found[`sum_${i}`])}, but to ${String(found[`wanted_${i}`])} in what it was built from`,
+          ],
+    )
+    if (differing.length > 0)
+      throw new SpillwayError("CONSERVATION", `${key}: ${differing.join("; ")}`, {
+        where: `model ${model.name}, ${key}`,
+        hint: "the query loses or multiplies rows (a join?), or the sum declared is another one; nothing of it was published",
+      })
+    return Object.fromEntries(columns.map((name, i) => [name, String(found[`sum_${i}`])]))
+  }
+
+  #summed: readonly string[] | undefined
+
+  /** The columns that `sums` is about: those that its query names. Throws `CONFIG` for one that the model does not give. */
+  async #summedColumns(session: Session, template: SqlTemplate): Promise<readonly string[]> {
+    if (this.#summed !== undefined) return this.#summed
+    const { target } = this.context
+    const { text, values } = template.bind(
+      valuesOf(this.#prepared.model, exampleKey(this.#prepared.model.partition), this.context.runId),
+    )
+    const { fields } = await asDeclared(template, undefined, () =>
+      session.query(`SELECT * FROM (${text}) w LIMIT 0`, values),
+    )
+    const names = fields.map((field) => field.name)
+    const unknown = names.filter((name) => !target.columns.some((column) => column.name === name))
+    if (unknown.length > 0 || names.length === 0)
+      throw new SpillwayError(
+        "CONFIG",
+        `sums names ${unknown.map((name) => `"${name}"`).join(", ")}, which the model does not give`,
+        {
           where: template.where,
-          hint: "write a query of one row: SELECT sum(…) FROM … WHERE …",
-        })
-      if (!same)
-        throw new SpillwayError(
-          "CONSERVATION",
-          `${key}: ${column} sums to ${sum}, but to ${wanted} in what it was built from`,
-          {
-            where: `model ${model.name}, ${key}`,
-            hint: "the query loses or multiplies rows (a join?), or the sum declared is another one; nothing of it was published",
-          },
-        )
-      found[column] = sum
-    }
-    return found
+          hint: `name its columns by those of the model with AS: ${target.columns.map((column) => column.name).join(", ")}`,
+        },
+      )
+    this.#summed = names
+    return names
   }
 
   /** One row with a date beyond what months and days can stand for does not stop the others. */

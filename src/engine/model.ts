@@ -38,10 +38,10 @@ export interface ModelOptions {
   /** Judge the rows of a partition before they are visible. */
   checks?: readonly SetCheck[]
   /**
-   * Columns whose sum over a partition must equal, exactly, what a query gives; asked of the same snapshot as the model's own:
-   * `{ lines: "SELECT count(*) FROM bronze.lines WHERE sold_at >= ${partition.start} AND sold_at < ${partition.end}" }`.
+   * A query of one row, asked of the same snapshot as the model's own: what the columns of these names must sum to over a
+   * partition, exactly: `SELECT count(*) AS lines FROM bronze.lines WHERE sold_at >= ${partition.start} AND sold_at < ${partition.end}`.
    */
-  sums?: Readonly<Record<string, string>>
+  sums?: string
   /** `partition` (default) publishes each partition by itself; `run` all or nothing. */
   publish?: "partition" | "run"
   /** How long a lease lasts when its holder stops renewing it, in milliseconds. Default 30,000. */
@@ -65,7 +65,7 @@ export interface Model {
   readonly sink: TableSink
   readonly columns: Readonly<Record<string, string>>
   readonly checks: readonly SetCheck[]
-  readonly sums: Readonly<Record<string, string>>
+  readonly sums: string | undefined
   readonly publish: "partition" | "run"
   readonly leaseMs: number
   readonly schedule: Schedule | undefined
@@ -108,7 +108,7 @@ export function model(options: ModelOptions): Model {
     sink: options.sink,
     columns: options.columns ?? {},
     checks: options.checks ?? [],
-    sums: options.sums ?? {},
+    sums: options.sums,
     publish: options.publish ?? "partition",
     leaseMs: options.leaseMs ?? DEFAULT_LEASE_MS,
     schedule: scheduleOf(options.schedule),

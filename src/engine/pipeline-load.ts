@@ -22,6 +22,7 @@ export function pipelineLoad(pipeline: Pipeline): Load {
     checks: pipeline.checks,
     publish: pipeline.publish,
     leaseMs: pipeline.leaseMs,
+    groupBytes: 4 << 20,
     files: source.unit === "file",
     months: false,
     resumable: true,

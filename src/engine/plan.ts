@@ -30,8 +30,6 @@ export function reasonFor(
   return "unchanged"
 }
 
-/** Bytes of source after which small partitions no longer share a transaction. */
-const GROUP_BYTES = 4 << 20
 const GROUP_PARTITIONS = 100
 
 /**
@@ -41,7 +39,7 @@ const GROUP_PARTITIONS = 100
 export function divide(
   planned: readonly PlannedPartition[],
   progress: readonly StagedProgress[],
-  options: { whole: boolean; firstGroup: number },
+  options: { whole: boolean; firstGroup: number; groupBytes: number },
 ): { groupNo: number; planned: PlannedPartition[] }[] {
   const staged = new Map(progress.map((p) => [p.key, p]))
   const groups: { groupNo: number; planned: PlannedPartition[]; bytes: number; resumed: boolean }[] = []
@@ -55,10 +53,13 @@ export function divide(
     else groups.push({ groupNo, planned: [plan], bytes: 0, resumed: true })
   }
   for (const plan of fresh) {
-    const bytes = plan.partition.bytes ?? GROUP_BYTES
+    const bytes = plan.partition.bytes ?? options.groupBytes
     const last = groups.at(-1)
     const fits =
-      last !== undefined && !last.resumed && last.bytes + bytes <= GROUP_BYTES && last.planned.length < GROUP_PARTITIONS
+      last !== undefined &&
+      !last.resumed &&
+      last.bytes + bytes <= options.groupBytes &&
+      last.planned.length < GROUP_PARTITIONS
     if (last !== undefined && (options.whole || fits)) {
       last.planned.push(plan)
       last.bytes += bytes

@@ -9,8 +9,7 @@ import type { Model } from "./model.ts"
 export interface PreparedModel {
   readonly model: Model
   readonly query: SqlTemplate
-  /** The queries that `sums` compares with, by column. */
-  readonly sums: ReadonlyMap<string, SqlTemplate>
+  readonly sums: SqlTemplate | undefined
 }
 
 /** Reads and checks a model's SQL. Throws `CONFIG`. */
@@ -19,14 +18,10 @@ export async function prepareModel(model: Model, ports: Pick<Ports, "files">): P
     typeof model.sql === "string"
       ? sqlTemplate(model.sql, `model ${model.name}`)
       : sqlTemplate(await sqlFile(model.sql, model, ports), fileURLToPath(model.sql))
-  const sums = new Map(
-    Object.entries(model.sums).map(([column, text]) => [
-      column,
-      sqlTemplate(text, `model ${model.name}, sums.${column}`),
-    ]),
-  )
+  const sums = model.sums === undefined ? undefined : sqlTemplate(model.sums, `model ${model.name}, sums`)
   // Values of a made-up partition: a placeholder that has none is told before anything is done.
-  for (const template of [query, ...sums.values()]) template.bind(valuesOf(model, exampleKey(model.partition), "run"))
+  for (const template of sums === undefined ? [query] : [query, sums])
+    template.bind(valuesOf(model, exampleKey(model.partition), "run"))
   return { model, query, sums }
 }
 

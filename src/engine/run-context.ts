@@ -21,6 +21,8 @@ export interface LoadFacts {
   readonly publish: "partition" | "run"
   /** Milliseconds. */
   readonly leaseMs: number
+  /** Bytes of what is read after which small partitions no longer share a transaction. */
+  readonly groupBytes: number
   /** Partitions are files, which have a ledger of their own. */
   readonly files: boolean
   /** Partitions are months, which `ops.processed_months` lists too. */

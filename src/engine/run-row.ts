@@ -2,6 +2,7 @@ import type { SpillwayError } from "../core/errors.ts"
 import { zeroCounts } from "../core/events.ts"
 import type { Ports } from "../core/ports.ts"
 import { nameRun, releaseLeases } from "../ledger/leases.ts"
+import { markUnfinished } from "../ledger/partitions.ts"
 import { abandonRuns, finishRun, insertRun } from "../ledger/runs.ts"
 import type { Session } from "../postgres/session.ts"
 import type { Work } from "./choose-work.ts"
@@ -78,6 +79,9 @@ export async function endRun(
   const error = failure === undefined ? undefined : { code: failure.code, message: failure.message, hint: failure.hint }
   const finish = async (session: Session): Promise<void> => {
     await finishRun(session, runId, holder, { status, totals: { ...totals, held: totals.held.length }, error })
+    const { load } = context
+    if (error !== undefined && failure?.code !== "LEASE_LOST")
+      await markUnfinished(session, { pipeline: load.name, runId, months: load.months }, error)
     await releaseLeases(session, holder)
   }
   try {

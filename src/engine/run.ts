@@ -2,12 +2,13 @@ import type { SpillwayError } from "../core/errors.ts"
 import { asSpillwayError } from "../core/errors.ts"
 import type { RunEvent } from "../core/events.ts"
 import { systemPorts, type Ports } from "../core/ports.ts"
+import { releaseLeases } from "../ledger/leases.ts"
 import { adoptProgress, clearProgress, stagedProgress, type StagedProgress } from "../ledger/progress.ts"
 import { dropStaging } from "../ledger/staging.ts"
 import { ownsRun } from "../ledger/runs.ts"
 import { recordRun } from "../observability/recorder.ts"
 import { database as databaseOf, type Database, type Session } from "../postgres/session.ts"
-import { createTarget, inspectTarget } from "../postgres/target.ts"
+import { createTarget, inspectTarget, type Target } from "../postgres/target.ts"
 import { Connection, successiveConnections } from "./connection.ts"
 import type { Pipeline } from "./definition.ts"
 import { eventStream } from "./event-stream.ts"
@@ -58,13 +59,7 @@ export async function runLoad(load: Load, options: RunOptions): Promise<RunRepor
   try {
     const session = await control.session()
     const work = await choose(session, load, { ...options, ports, holder, signal: stop.signal })
-    const target = await load.target(session)
-    const run = await beginRun(session, load, work, {
-      holder,
-      full: options.full ?? false,
-      ports,
-      correlationId: options.correlationId,
-    })
+    const { target, run } = await begin(session, load, work, { ...options, holder, ports })
     // Under the holder's name, so that a run that takes over also ends a transaction its log was stopped in.
     const recorder = recordRun({ ...database, connect: successiveConnections(database, holder) }, ports, {
       correlationId: options.correlationId,
@@ -152,6 +147,23 @@ async function choose(
   }
 }
 
+/** Learns what the table is to be and opens the run's row; where that fails, the leases are given back. */
+async function begin(
+  session: Session,
+  load: Load,
+  work: Work,
+  options: RunOptions & { holder: string; ports: Ports },
+): Promise<{ target: Target; run: Awaited<ReturnType<typeof beginRun>> }> {
+  const { holder, ports, full = false, correlationId } = options
+  try {
+    const target = await load.target(session)
+    return { target, run: await beginRun(session, load, work, { holder, full, ports, correlationId }) }
+  } catch (error) {
+    await releaseLeases(session, holder).catch(() => undefined)
+    throw error
+  }
+}
+
 async function carryOut(
   load: Load,
   context: RunContext,
@@ -212,7 +224,8 @@ function tellPlan(context: RunContext, work: Work): void {
 function grouped(context: RunContext, work: Work, progress: readonly StagedProgress[]): Group[] {
   const numbers = new Map(progress.map((p) => [p.key, p.partitionNo]))
   let next = Math.max(0, ...numbers.values())
-  const options = { whole: context.load.publish === "run", firstGroup: context.attempt * GROUPS_PER_ATTEMPT }
+  const { publish, groupBytes } = context.load
+  const options = { whole: publish === "run", firstGroup: context.attempt * GROUPS_PER_ATTEMPT, groupBytes }
   return divide(work.planned, progress, options).map(({ groupNo, planned }) => ({
     number: groupNo,
     members: planned.map((plan) => newMember(plan, numbers.get(plan.partition.key) ?? ++next)),

@@ -231,6 +231,25 @@ export async function markInProgress(
     )
 }
 
+/** Says of partitions that a run was building when it ended that they are not built, and why. */
+export async function markUnfinished(
+  session: Session,
+  where: { pipeline: string; runId: string; months: boolean },
+  error: { readonly code: string; readonly message: string; readonly hint: string | undefined },
+): Promise<void> {
+  const { rows } = await session.query<{ partition_key: string }>(
+    `UPDATE ops.processed_partitions SET status = 'failed', error_code = $3, error_message = $4, error_hint = $5, updated_at = now()
+     WHERE pipeline_name = $1 AND run_id = $2 AND status = 'in_progress' RETURNING partition_key`,
+    [where.pipeline, where.runId, error.code, error.message, error.hint ?? null],
+  )
+  if (where.months)
+    await recordMonths(
+      session,
+      where.pipeline,
+      rows.map((row) => ({ key: row.partition_key, status: "failed" })),
+    )
+}
+
 /** Keeps what the source now notes to recognise unchanged files cheaply. */
 export async function refreshStamps(
   session: Session,

@@ -21,7 +21,7 @@ export function killProject(): Project {
     partition: month("sold"),
     sql: `SELECT sold, product, count(*) AS lines, sum(cents) AS cents FROM bronze.sales WHERE ${IN_MONTH} GROUP BY 1, 2`,
     sink: table("silver.daily", { key: ["sold", "product"] }),
-    sums: { cents: `SELECT sum(cents) FROM bronze.sales WHERE ${IN_MONTH}` },
+    sums: `SELECT sum(cents) AS cents FROM bronze.sales WHERE ${IN_MONTH}`,
   })
   const monthly = model({
     name: "monthly",

@@ -168,10 +168,7 @@ test("sums that the query does not keep hold the month: a join that loses rows, 
   await m.run(source)
   const perKind = monthlyModel({
     sql: MONTHLY_SQL.replace("FROM shop.sales", "FROM shop.sales JOIN ref.products USING (product)"),
-    sums: {
-      lines: `SELECT count(*) FROM shop.sales WHERE ${IN_MONTH}`,
-      cents: `SELECT sum(cents) FROM shop.sales WHERE ${IN_MONTH}`,
-    },
+    sums: `SELECT count(*) AS lines, sum(cents) AS cents FROM shop.sales WHERE ${IN_MONTH}`,
   })
   const lost = await m.run(perKind)
   expect(lost).toMatchObject({ status: "partial", partitions: { published: 2, held: 1 } })
@@ -197,7 +194,7 @@ test("sums of floating numbers are compared as they are stored", async () => {
   const floating = monthlyModel({
     sql: `SELECT id, (cents / 10.0)::float8 AS tenths FROM shop.sales WHERE ${IN_MONTH}`,
     sink: table("mart.floating", { key: ["id"] }),
-    sums: { tenths: `SELECT sum(cents / 10.0) FROM shop.sales WHERE ${IN_MONTH}` },
+    sums: `SELECT sum(cents / 10.0) AS tenths FROM shop.sales WHERE ${IN_MONTH}`,
   })
   sales["tenths"] = [1, 2, 3, 7, 11].map((cents, n) => sale(20 + n, "2011-05-01", "ale", cents))
   await m.run(source)

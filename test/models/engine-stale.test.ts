@@ -171,13 +171,13 @@ test("of two models in a chain, a change goes through both, month by month", asy
     partition: month("sold"),
     sql: `SELECT sold, product, count(*) AS lines, sum(cents) AS cents FROM shop.sales WHERE ${IN_MONTH} GROUP BY 1, 2`,
     sink: table("mart.daily", { key: ["sold", "product"] }),
-    sums: { cents: `SELECT sum(cents) FROM shop.sales WHERE ${IN_MONTH}` },
+    sums: `SELECT sum(cents) AS cents FROM shop.sales WHERE ${IN_MONTH}`,
   })
   const monthly = monthlyModel({
     from: "mart.daily",
     sql: `SELECT to_char(sold, 'YYYY-MM') AS month_key, product, sum(lines) AS lines, sum(cents) AS cents
           FROM mart.daily WHERE ${IN_MONTH} GROUP BY 1, 2`,
-    sums: { cents: `SELECT sum(cents) FROM mart.daily WHERE ${IN_MONTH}` },
+    sums: `SELECT sum(cents) AS cents FROM mart.daily WHERE ${IN_MONTH}`,
   })
   await m.run(source)
   await m.run(daily)

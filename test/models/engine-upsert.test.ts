@@ -56,7 +56,7 @@ test.each(DIVISIONS)(
       partition,
       sql: `SELECT id, sold::text AS sold, product, cents FROM shop.sales WHERE ${where}`,
       sink: table("mart.listed", { key: ["id"] }),
-      sums: { cents: `SELECT sum(cents) FROM shop.sales WHERE ${where}` },
+      sums: `SELECT sum(cents) AS cents FROM shop.sales WHERE ${where}`,
     })
     await m.run(salesPipeline(() => sales))
     expect(Object.keys(await m.todo(listed))).toEqual(keys)

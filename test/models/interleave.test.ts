@@ -4,7 +4,8 @@ import type { Runnable } from "../../src/engine/project.ts"
 import { failpoints, systemPorts } from "../../src/testing/index.ts"
 import { modelBed, monthlyModel, monthlyOf, sale, salesPipeline, type ModelBed, type Sales } from "./engine-bed.ts"
 
-const INTERLEAVINGS = 200
+/** As many as are asked for; every one is another. */
+const INTERLEAVINGS = Number(process.env["INTERLEAVINGS"] ?? 60)
 
 const FILES = { sales_a: ["a1", "a2", "a3"], sales_b: ["b1", "b2"] } as const
 const PRODUCTS = ["ale", "bun"]
