@@ -8,6 +8,7 @@ import { dropStaging } from "../ledger/staging.ts"
 import { ownsRun } from "../ledger/runs.ts"
 import { recordRun } from "../observability/recorder.ts"
 import { database as databaseOf, type Database, type Session } from "../postgres/session.ts"
+import { lockTarget } from "../postgres/publish.ts"
 import { createTarget, inspectTarget, type Target } from "../postgres/target.ts"
 import { Connection, successiveConnections } from "./connection.ts"
 import type { Pipeline } from "./definition.ts"
@@ -192,7 +193,11 @@ async function carryOut(
     await clearProgress(session, runId)
     // A table is there after a run, also when everything was held or there was nothing to load.
     if (!(await inspectTarget(session, context.target)))
-      await session.transaction(() => createTarget(session, context.target))
+      await session.transaction(async () => {
+        await lockTarget(session, context.target)
+        // Another run may have created it meanwhile.
+        if (!(await inspectTarget(session, context.target))) await createTarget(session, context.target)
+      })
   })
 }
 

@@ -159,10 +159,16 @@ export async function inspectTarget(session: Session, target: Target): Promise<b
   return true
 }
 
-/** Creates the target's schema unless it is there: who may write into one may not always create one. */
+/**
+ * Creates the target's schema, inside the caller's transaction, unless it is there: who may write into one may not always
+ * create one.
+ */
 export async function createSchema(session: Session, target: Target): Promise<void> {
   const { rows } = await session.query(`SELECT FROM pg_namespace WHERE nspname = $1`, [target.schema])
-  if (rows.length === 0) await session.query(`CREATE SCHEMA IF NOT EXISTS ${quoteIdentifier(target.schema)}`)
+  if (rows.length > 0) return
+  // Of two transactions that create it at once, IF NOT EXISTS lets the second one fail.
+  await session.query(`SELECT pg_advisory_xact_lock(hashtextextended($1, 0))`, [`spillway schema ${target.schema}`])
+  await session.query(`CREATE SCHEMA IF NOT EXISTS ${quoteIdentifier(target.schema)}`)
 }
 
 /** Creates the target, empty and with its key. */
