@@ -52,7 +52,8 @@ export interface Load extends LoadFacts {
   ): Promise<SpillwayError[]>
   /** Rows that each partition would be made of, where a query tells; undefined where only reading would. */
   countRows(session: Session): Promise<ReadonlyMap<string, number> | undefined>
-  stager(context: RunContext, connection: Connection): Stager
+  /** `another` makes a further connection. */
+  stager(context: RunContext, connection: Connection, another: () => Connection): Stager
 }
 
 /** The read half of a run: brings groups of partitions into their staging tables. */

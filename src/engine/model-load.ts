@@ -75,7 +75,7 @@ export async function modelLoad(model: Model, ports: Pick<Ports, "files">): Prom
             ],
       ),
     countRows: (session) => countRows(session, model),
-    stager: (context, connection) => new ModelStager(prepared, context, connection),
+    stager: (context, connection, another) => new ModelStager(prepared, context, connection, another),
   }
 }
 

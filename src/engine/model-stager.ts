@@ -21,16 +21,23 @@ import {
 } from "./run-context.ts"
 import { isRunLevel, Staging } from "./staging.ts"
 
+/** More would take the database from its other users. */
+const BUILDS_AT_A_TIME = 2
+
 /** Builds partitions by their query into a staging table. An interrupted build leaves nothing: it is done again. */
 export class ModelStager implements Stager {
   private readonly context: RunContext
   readonly #prepared: PreparedModel
   readonly #staging: Staging
+  readonly #another: () => Staging
+  /** Besides the first: connections on which other partitions are built at the same time. */
+  readonly #others: Staging[] = []
 
-  constructor(prepared: PreparedModel, context: RunContext, connection: Connection) {
+  constructor(prepared: PreparedModel, context: RunContext, connection: Connection, another: () => Connection) {
     this.context = context
     this.#prepared = prepared
     this.#staging = new Staging(context, connection)
+    this.#another = () => new Staging(context, another())
   }
 
   async stage(group: Group, resumed: ReadonlyMap<string, StagedProgress>): Promise<void> {
@@ -39,10 +46,7 @@ export class ModelStager implements Stager {
       try {
         await this.#staging.prepare(group, earlier)
         await this.#markInProgress(group)
-        for (const member of group.members) {
-          this.context.signal.throwIfAborted()
-          if (!member.complete && member.heldBy === undefined) await this.#stagePartition(group, member)
-        }
+        await this.#stageMembers(group)
         return
       } catch (error) {
         if (!(error instanceof StagingLost)) throw error
@@ -54,6 +58,26 @@ export class ModelStager implements Stager {
 
   startOver(group: Group, why: string): Promise<void> {
     return this.#staging.startOver(group, why)
+  }
+
+  /** A server process builds one partition, on one processor; another can build the next meanwhile. */
+  async #stageMembers(group: Group): Promise<void> {
+    const queue = group.members.filter((member) => !member.complete && member.heldBy === undefined)
+    while (this.#others.length + 1 < Math.min(BUILDS_AT_A_TIME, queue.length)) this.#others.push(this.#another())
+    let failure: unknown
+    const build = async (staging: Staging): Promise<void> => {
+      try {
+        for (let member = queue.shift(); member !== undefined; member = queue.shift()) {
+          this.context.signal.throwIfAborted()
+          await this.#stagePartition(staging, group, member)
+        }
+      } catch (error) {
+        failure ??= error
+        queue.length = 0
+      }
+    }
+    await Promise.all([this.#staging, ...this.#others].map(build))
+    if (failure !== undefined) throw failure as Error
   }
 
   async #markInProgress(group: Group): Promise<void> {
@@ -68,7 +92,7 @@ export class ModelStager implements Stager {
     )
   }
 
-  async #stagePartition(group: Group, member: GroupMember): Promise<void> {
+  async #stagePartition(staging: Staging, group: Group, member: GroupMember): Promise<void> {
     const { context } = this
     const { clock, failpoints } = context.ports
     const { partition, reason } = member.plan
@@ -76,7 +100,7 @@ export class ModelStager implements Stager {
     context.emit({ type: "partition.started", partition: partition.key, reason, resumedAfter: undefined })
     try {
       this.#requireKey(partition.key)
-      const { tally, built } = await timed(context, "read", () => this.#build(group, member))
+      const { tally, built } = await timed(context, "read", () => this.#build(staging, group, member))
       member.tally = tally
       member.built = built
       member.batches++
@@ -85,7 +109,7 @@ export class ModelStager implements Stager {
       if (thrown instanceof StagingLost) throw thrown
       const error = asSpillwayError(thrown, "UNKNOWN", { where: partition.key })
       if (context.signal.aborted || (isRunLevel(error) && error.code !== "CONSERVATION")) throw error
-      await this.#staging.abandon(group, member, error)
+      await staging.abandon(group, member, error)
     } finally {
       member.stagingMs += clock.monotonic() - started
     }
@@ -109,20 +133,20 @@ export class ModelStager implements Stager {
   }
 
   /** Everything that a build reads, it reads from one snapshot: the rows, and the sums they are compared with. */
-  async #build(group: Group, member: GroupMember): Promise<{ tally: Tally; built: Built }> {
+  async #build(staging: Staging, group: Group, member: GroupMember): Promise<{ tally: Tally; built: Built }> {
     let done: { tally: Tally; built: Built } | undefined
-    await this.#staging.connection.retrying("building a partition", async (session, attempt) => {
-      if (attempt > 1 && done !== undefined && (await this.#staging.wasCarriedOut(session, member))) return
+    await staging.connection.retrying("building a partition", async (session, attempt) => {
+      if (attempt > 1 && done !== undefined && (await staging.wasCarriedOut(session, member))) return
       done = await session.transaction(async () => {
-        await session.query("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-        await this.#staging.fence(session, [member])
+        await session.query("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ; SET LOCAL synchronous_commit = off")
+        await staging.fence(session, [member])
         const { rows } = await session.query<{ snapshot: string }>("SELECT pg_current_snapshot()::text AS snapshot")
         const staged = await this.#insert(session, group, member)
         const sums = await this.#compareSums(session, group, member)
         const tally = { ...zeroTally(), read: staged, staged }
         // Set before COMMIT, so that it is known when the answer to COMMIT is lost.
         done = { tally, built: { snapshot: rows[0]?.snapshot ?? "", sums } }
-        await this.#staging.advance(session, member, { position: undefined, complete: true, tally })
+        await staging.advance(session, member, { position: undefined, complete: true, tally })
         return done
       })
     })

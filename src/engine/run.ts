@@ -188,7 +188,7 @@ async function carryOut(
     return stagedProgress(session, runId)
   })
   const groups = grouped(context, work, progress)
-  await stageAndPublish(groups, progress, load.stager(context, staging), new Publisher(context, connect()))
+  await stageAndPublish(groups, progress, load.stager(context, staging, connect), new Publisher(context, connect()))
   await staging.retrying("tidying up", async (session) => {
     await clearProgress(session, runId)
     // A table is there after a run, also when everything was held or there was nothing to load.
