@@ -1,8 +1,8 @@
 /** Lines gathered as a string until they are worth a write: many small strings that live on would keep the collector busy. */
 const GATHERED_LINES = 64
-/** What is expected of a first batch, and the most that is set aside beforehand for any. */
 const FIRST_BYTES = 256 * 1024
-const MOST_BYTES = 8 * 1024 * 1024
+/** A larger one is not kept for what comes next. */
+const MOST_BYTES_KEPT = 4 * 1024 * 1024
 
 /** COPY text under construction: bytes, not a string per line. */
 export class CopyText {
@@ -13,10 +13,14 @@ export class CopyText {
   #gathered = ""
   #count = 0
 
-  /** `likeBefore`: bytes that the batch before took; memory made to measure is made once. */
-  constructor(likeBefore = 0) {
-    const expected = Math.ceil(likeBefore * 1.05)
-    this.bytes = Buffer.allocUnsafe(Math.min(Math.max(expected, FIRST_BYTES), MOST_BYTES))
+  /** `memory`: that of a text which nobody reads any more. */
+  constructor(memory?: Buffer) {
+    this.bytes = memory ?? Buffer.allocUnsafe(FIRST_BYTES)
+  }
+
+  /** Its memory for another text, when this one is done with; undefined where it has grown out of measure. */
+  get memory(): Buffer | undefined {
+    return this.bytes.length <= MOST_BYTES_KEPT ? this.bytes : undefined
   }
 
   add(line: string): void {

@@ -41,7 +41,10 @@ export interface EncodeContext {
 const escapeCopy = (text: string): string =>
   text.replace(/[\\\t\n\r]/g, (c) => (c === "\\" ? "\\\\" : c === "\t" ? "\\t" : c === "\n" ? "\\n" : "\\r"))
 
-/** Takes the records of a batch through the record path and encodes what is to be loaded; `send` gets the lines as they come. */
+/**
+ * Takes the records of a batch through the record path and encodes what is to be loaded; `send` gets the lines as they come. The
+ * lines are there until the next batch is encoded.
+ */
 export type BatchEncoder = (batch: Batch, send: (lines: Buffer) => void) => Promise<EncodedBatch>
 
 /** Makes the encoder for the batches of one partition. */
@@ -53,10 +56,11 @@ export function batchEncoder(context: EncodeContext, path: RecordPath): BatchEnc
   const keyFault = keySizeCheck(pipeline.sink.key)
   const head = `\t${escapeCopy(origin.partition)}\t`
   const seqOf = sequence(context.seq)
-  let bytesBefore = 0
+  // One batch is staged before the next is encoded, so they can take turns in the same memory.
+  let memory: Buffer | undefined
 
   return async (batch, send) => {
-    const text = new CopyText(bytesBefore)
+    const text = new CopyText(memory)
     const lineRecords: number[] = []
     const letters: StagedLetter[] = []
     const tally = zeroTally()
@@ -124,7 +128,7 @@ export function batchEncoder(context: EncodeContext, path: RecordPath): BatchEnc
       settle(i, outcome instanceof Promise ? await outcome : outcome)
     }
     text.sendTo(send)
-    bytesBefore = text.length
+    memory = text.memory
     tally.read = batch.length
     tally.nulls = addNumbers(path.takeNulls(), rows?.nulls() ?? {})
     return encoded({ lines: text.text(), lineRecords, letters, tally }, (i, fault) =>

@@ -32,7 +32,6 @@ export class FileValidation {
   #read = 0
   #bad = 0
   #bytes = 0
-  #textBytes = 0
 
   constructor(options: ValidateFilesOptions, context: SourceContext, inputs: readonly Input[]) {
     const { clock, random } = options.ports
@@ -148,7 +147,7 @@ export class FileValidation {
     this.#context.signal.throwIfAborted()
     const { schema, limit = Infinity, ports, on } = this.#options
     const rows = this.#rows
-    const text = new CopyText(this.#textBytes)
+    const text = new CopyText()
     const letters: string[] = []
     const origin: LetterOrigin = { pipeline: this.#frame.pipeline, partition: input.name, unit: "file" }
     const frame = { ...this.#frame, time: new Date(ports.clock.now()).toISOString() }
@@ -168,7 +167,6 @@ export class FileValidation {
     this.#read += length
     this.#bytes += batch.bytes
     const lines = text.text()
-    this.#textBytes = lines.length
     await this.#good.write(lines)
     if (letters.length > 0) await this.#letters.write(Buffer.from(letters.join("")))
     on?.({
