@@ -44,9 +44,7 @@ describe("summary", () => {
       nulls: {},
       durationMs: 420,
     })
-    expect(summary(again, plain)).toBe(
-      "● completed  retail → bronze.raw  420 ms\n  nothing new: 0 of 305 files to do",
-    )
+    expect(summary(again, plain)).toBe("● completed  retail → bronze.raw  420 ms\n  nothing new: 0 of 305 files to do")
   })
 
   it("names what is held, why, and what to do", () => {
