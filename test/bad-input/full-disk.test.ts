@@ -140,7 +140,7 @@ test("no room for tables: RESOURCE with a hint, whole files or nothing; with roo
 })
 
 test("no room for anything, the server's log included: the run ends with a hint, and the same command completes once there is", async () => {
-  const project = await smallDisk(160)
+  const project = await smallDisk(320)
   await chmod(project, 0o755)
   cleanups.push(() => stopEmbedded(project))
   const opened = await openDatabase({ directory: project, env: {} })

@@ -17,7 +17,8 @@ const LEDGER: Readonly<Record<string, string>> = {
   letters: `SELECT jsonb_build_array(id, status, status_reason, error_code, error_msg, rule, path, faults, record, encode(raw, 'base64'), oversize, source, step,
               partition_key, ordinal, fingerprint, attempts, replay_of, schema_version)::text AS line FROM ops.dead_letters`,
   partitions: `SELECT partition_key || ' ' || status || ' ' || version || ' ' || row_number() OVER (ORDER BY seq) AS line FROM ops.processed_partitions`,
-  positions: `SELECT partition_key || ' ' || position AS line FROM ops.source_positions`,
+  // Which number a partition got depends on how often one was taken.
+  positions: `SELECT partition_key || ' ' || (CASE position WHEN 'null' THEN position ELSE position - 'seq' END) AS line FROM ops.source_positions`,
   files: `SELECT path || ' ' || content_hash || ' ' || size || ' ' || (vanished_at IS NOT NULL) AS line FROM ops.source_files`,
 }
 
