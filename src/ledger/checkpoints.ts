@@ -71,18 +71,15 @@ export async function completedStages(session: Session, runId: string): Promise<
   return new Set(rows.map((row) => row.stage))
 }
 
-/** Runs before the last few are settled already. */
-const RUNS_LOOKED_AT = 5
-
 /**
  * Closes rows that a killed process left `in_progress`: a partition that the ledger has in the end becomes what the ledger
- * says, anything else `pending`. Looks at `runId` and at the pipeline's latest runs that are over.
+ * says, anything else `pending`. Looks at `runId` and at the pipeline's runs that are over.
  */
 export async function settleCheckpoints(session: Session, pipeline: string, runId: string): Promise<number> {
   const { rowCount } = await session.query(
     `WITH over AS (
-       SELECT run_id FROM (SELECT run_id, status FROM ops.runs WHERE pipeline_name = $1 ORDER BY run_no DESC LIMIT ${RUNS_LOOKED_AT}) latest
-       WHERE status <> 'running'
+       SELECT run_id FROM ops.runs WHERE status <> 'running'
+         AND run_id IN (SELECT run_id FROM ops.pipeline_checkpoint WHERE pipeline_name = $1 AND status = 'in_progress')
        UNION SELECT $2
      ), settled AS (
        SELECT c.id, pp.status, pp.processed_at

@@ -202,6 +202,7 @@ CREATE TABLE ops.pipeline_checkpoint (
   UNIQUE (run_id, stage, checkpoint_key)
 );
 CREATE INDEX pipeline_checkpoint_by_pipeline ON ops.pipeline_checkpoint (pipeline_name, start_time DESC);
+CREATE INDEX pipeline_checkpoint_open ON ops.pipeline_checkpoint (pipeline_name) WHERE status = 'in_progress';
 
 CREATE TABLE ops.pipeline_logs (
   id bigserial PRIMARY KEY,
