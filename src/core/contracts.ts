@@ -110,6 +110,7 @@ export interface Source {
   read(partition: SourcePartition, from: Position | undefined, context: SourceContext): PartitionReader
 }
 
+/** Batches in order. Each may be a view over memory that is used again: it is done with when the next is asked for. */
 export interface PartitionReader extends AsyncIterable<Batch> {
   /** The columns the partition says it has (a CSV header), once the first batch or the end was reached; undefined where there are none. */
   readonly columns: readonly string[] | undefined
@@ -135,7 +136,10 @@ export interface Format {
 export interface Decoder {
   /** The column names, once they were read; undefined where the format has none. */
   readonly columns: readonly string[] | undefined
-  /** Takes the next bytes (kept by reference: the caller must not write to them again) and gives the batches that are complete. */
+  /**
+   * Takes the next bytes (copied) and gives the batches that are complete. They are views over the decoder's memory: done with
+   * when the next bytes are pushed.
+   */
   push(chunk: Uint8Array): Batch[]
   /** No more bytes: gives what is left. */
   end(): Batch[]

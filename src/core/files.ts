@@ -18,7 +18,9 @@ export interface Files {
   stat(path: string): Promise<FileStat>
   /** Names in a folder, sorted by code unit. */
   list(path: string): Promise<readonly { name: string; isDirectory: boolean }[]>
-  /** The bytes of a file from `start` on. */
+  /** The bytes of a file from `start` on. A chunk's memory is used again: it is done with when the next is asked for. */
+  chunks(path: string, options?: { start?: number; signal?: AbortSignal }): AsyncIterable<Uint8Array>
+  /** The same as a stream, whose chunks stay as they are. */
   read(path: string, options?: { start?: number; chunkBytes?: number; signal?: AbortSignal }): Readable
   readText(path: string): Promise<string>
   /** Writes the whole file under another name and renames it: readers see the old or the new content, never a part. */
@@ -31,6 +33,7 @@ export interface Files {
 }
 
 const READ_CHUNK = 1 << 20
+const SMALLEST_CHUNK = 4096
 
 export const nodeFiles: Files = {
   async stat(path) {
@@ -59,6 +62,7 @@ export const nodeFiles: Files = {
     )
     return listed.sort((a, b) => (a.name < b.name ? -1 : a.name > b.name ? 1 : 0))
   },
+  chunks: readAhead,
   read: (path, { start = 0, chunkBytes = READ_CHUNK, signal } = {}) =>
     createReadStream(path, { start, highWaterMark: chunkBytes, ...(signal ? { signal } : {}) }),
   readText: (path) => fs.readFile(path, "utf8"),
@@ -79,4 +83,33 @@ export const nodeFiles: Files = {
   },
   rename: (from, to) => fs.rename(from, to),
   remove: (path) => fs.rm(path, { force: true, recursive: true }),
+}
+
+/** Reads the next chunk while the one before is worked on, in two pieces of memory that take turns. */
+async function* readAhead(
+  path: string,
+  { start = 0, signal }: { start?: number; signal?: AbortSignal } = {},
+): AsyncGenerator<Uint8Array, void, void> {
+  const handle = await fs.open(path)
+  let reading: Promise<{ bytesRead: number }> | undefined
+  try {
+    const { size } = await handle.stat()
+    const chunkBytes = Math.min(READ_CHUNK, Math.max(SMALLEST_CHUNK, size - start))
+    let memory = Buffer.allocUnsafe(chunkBytes)
+    let spare = Buffer.allocUnsafe(chunkBytes)
+    for (let position = start; ;) {
+      const { bytesRead } = await (reading ?? handle.read(memory, 0, chunkBytes, position))
+      signal?.throwIfAborted()
+      if (bytesRead === 0) return
+      position += bytesRead
+      reading = handle.read(spare, 0, chunkBytes, position)
+      // Its failure is met when the next chunk is asked for, which may be never.
+      reading.catch(() => undefined)
+      yield memory.subarray(0, bytesRead)
+      ;[memory, spare] = [spare, memory]
+    }
+  } finally {
+    await reading?.catch(() => undefined)
+    await handle.close()
+  }
 }

@@ -74,7 +74,8 @@ export const FIELD_DOUBLED = 0x8000_0000
 
 /**
  * The unit of reading, staging and resuming: a view over the bytes a source read, not an array of objects.
- * Records are numbered from 0. `record(i)` makes a fresh object on each call.
+ * Records are numbered from 0. `record(i)` makes a fresh object on each call. A reader's batch is done with when the next one is
+ * asked for; what has to live on (records and texts do) is copied.
  */
 export interface Batch {
   readonly length: number

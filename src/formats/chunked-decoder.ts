@@ -2,6 +2,7 @@ import type { Decoder, DecoderOptions } from "../core/contracts.ts"
 import { SpillwayError } from "../core/errors.ts"
 import type { Batch, Position } from "../core/records.ts"
 import { byteOrderMark, MARK_BYTES } from "./byte-order-mark.ts"
+import { HeldBytes } from "./held-bytes.ts"
 import { OversizeLineReader, type OversizeLine } from "./oversize-line.ts"
 
 /** The first byte not yet cut into a record: its offset in the file and its physical line, from 1. */
@@ -30,6 +31,8 @@ export interface RecordCutter {
   cut(bytes: Buffer, final: boolean): Cut
   /** A batch of one: the line at the cursor, which was too long. */
   oversize(line: OversizeLine): Batch
+  /** The batches cut so far are done with: what they lie in can be used again. */
+  recycle(): void
 }
 
 /** How much is cut at once. */
@@ -47,8 +50,7 @@ export class ChunkedDecoder implements Decoder {
   readonly #cutter: RecordCutter
   readonly #batchBytes: number
   readonly #maxRecordBytes: number
-  #chunks: Uint8Array[] = []
-  #held = 0
+  readonly #held = new HeldBytes()
   #needed: number
   #oversize: OversizeLineReader | undefined
 
@@ -65,8 +67,8 @@ export class ChunkedDecoder implements Decoder {
 
   push(chunk: Uint8Array): Batch[] {
     if (chunk.length === 0) return []
-    this.#chunks.push(chunk)
-    this.#held += chunk.length
+    this.#held.add(chunk)
+    this.#cutter.recycle()
     return this.#drain(false)
   }
 
@@ -82,7 +84,7 @@ export class ChunkedDecoder implements Decoder {
         if (batch === undefined) return batches
         batches.push(batch)
       }
-      if (this.#held === 0 || (!final && this.#held < this.#needed)) return batches
+      if (this.#held.length === 0 || (!final && this.#held.length < this.#needed)) return batches
       const batch = this.#cut(final)
       if (batch !== undefined) batches.push(batch)
     }
@@ -90,33 +92,28 @@ export class ChunkedDecoder implements Decoder {
 
   #cut(final: boolean): Batch | undefined {
     if (this.#cutter.cursor.offset === 0) this.#skipMark()
-    const bytes = this.#join()
-    const cut = this.#cutter.cut(bytes, final)
-    this.#keep(bytes.subarray(cut.bytes))
+    const cut = this.#cutter.cut(this.#held.view(), final)
+    this.#held.drop(cut.bytes)
     this.#needed = this.#batchBytes
     if (cut.kind === "taken") return cut.batch
+    const held = this.#held.length
     if (cut.kind === "oversize") this.#oversize = new OversizeLineReader()
     // Doubling keeps a long record from being scanned once per chunk. Two bytes for the line end.
-    else this.#needed = Math.max(this.#batchBytes, Math.min(2 * this.#held, this.#maxRecordBytes + 2), this.#held + 1)
+    else this.#needed = Math.max(this.#batchBytes, Math.min(2 * held, this.#maxRecordBytes + 2), held + 1)
     return undefined
   }
 
   #skipMark(): void {
-    const bytes = this.#join()
-    const length = byteOrderMark(bytes)
-    this.#keep(bytes.subarray(length))
+    const length = byteOrderMark(this.#held.view())
+    this.#held.drop(length)
     this.#cutter.cursor.offset += length
   }
 
   #readPast(reader: OversizeLineReader, final: boolean): Batch | undefined {
-    while (this.#chunks.length > 0) {
-      const chunk = this.#chunks.shift() as Uint8Array
-      this.#held -= chunk.length
-      const { taken, over } = reader.push(chunk)
-      if (!over) continue
-      this.#chunks.unshift(chunk.subarray(taken))
-      this.#held += chunk.length - taken
-      return this.#finishOversize(reader, true)
+    if (this.#held.length > 0) {
+      const { taken, over } = reader.push(this.#held.view())
+      this.#held.drop(taken)
+      if (over) return this.#finishOversize(reader, true)
     }
     return final ? this.#finishOversize(reader, false) : undefined
   }
@@ -124,20 +121,6 @@ export class ChunkedDecoder implements Decoder {
   #finishOversize(reader: OversizeLineReader, fed: boolean): Batch {
     this.#oversize = undefined
     return this.#cutter.oversize(reader.finish(fed))
-  }
-
-  #join(): Buffer {
-    const [only] = this.#chunks
-    if (this.#chunks.length === 1 && only !== undefined)
-      return Buffer.from(only.buffer, only.byteOffset, only.byteLength)
-    const joined = Buffer.concat(this.#chunks, this.#held)
-    this.#chunks = [joined]
-    return joined
-  }
-
-  #keep(rest: Uint8Array): void {
-    this.#chunks = rest.length === 0 ? [] : [rest]
-    this.#held = rest.length
   }
 }
 

@@ -130,6 +130,10 @@ export class CsvCutter implements RecordCutter {
     })
   }
 
+  recycle(): void {
+    this.#draft.recycle()
+  }
+
   #batch(bytes: Buffer, from: Cursor, dialect: CsvDialect): Batch | undefined {
     if (this.#draft.length === 0) return undefined
     const span = { ...from, taken: this.#tell(), position: this.#position() }

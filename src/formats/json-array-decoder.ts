@@ -3,6 +3,7 @@ import { SpillwayError } from "../core/errors.ts"
 import { DecodeFault, type Batch, type Position } from "../core/records.ts"
 import { byteOrderMark, MARK_BYTES } from "./byte-order-mark.ts"
 import { positionNumber, type BatchLimits } from "./chunked-decoder.ts"
+import { HeldBytes } from "./held-bytes.ts"
 import { JsonBatch } from "./json-batch.ts"
 import { CLOSE_LIST, COMMA, isSpace, JsonElementScanner, LF, OPEN_LIST } from "./json-element-scanner.ts"
 import { LongElement } from "./json-long-element.ts"
@@ -31,8 +32,7 @@ export class JsonArrayDecoder implements Decoder {
   readonly #limits: BatchLimits
   readonly #options: DecoderOptions
   readonly #scanner = new JsonElementScanner()
-  #chunks: Uint8Array[] = []
-  #held = 0
+  readonly #held = new HeldBytes()
   #needed: number
   /** The offset in the file of the first byte held. */
   #base = 0
@@ -63,8 +63,7 @@ export class JsonArrayDecoder implements Decoder {
 
   push(chunk: Uint8Array): Batch[] {
     if (chunk.length === 0) return []
-    this.#chunks.push(chunk)
-    this.#held += chunk.length
+    this.#held.add(chunk)
     return this.#drain(false)
   }
 
@@ -74,9 +73,9 @@ export class JsonArrayDecoder implements Decoder {
 
   #drain(final: boolean): Batch[] {
     const batches: Batch[] = []
-    while (final ? this.#phase !== "end" : this.#held >= this.#needed) {
+    while (final ? this.#phase !== "end" : this.#held.length >= this.#needed) {
       if (this.#phase === "start" && this.#base === 0) this.#skipMark()
-      const batch = this.#cut(this.#join(), final)
+      const batch = this.#cut(this.#held.view(), final)
       if (batch !== undefined) batches.push(batch)
     }
     return batches
@@ -98,9 +97,9 @@ export class JsonArrayDecoder implements Decoder {
     if (this.#long !== undefined && draft.starts.length === 0) return this.#goOnLong(bytes, final)
     if (spent && final && this.#start < 0) this.#conclude(draft, at)
     const kept = this.#start < 0 ? at : this.#start - base
-    this.#keep(bytes, kept)
+    this.#drop(kept)
     // Doubling keeps a long element from being joined once per chunk.
-    const more = spent && this.#long === undefined ? Math.max(2 * this.#held, this.#held + 1) : 0
+    const more = spent && this.#long === undefined ? Math.max(2 * this.#held.length, this.#held.length + 1) : 0
     this.#needed = Math.max(this.#long === undefined ? this.#limits.bytes : 1, more)
     return draft.starts.length === 0 ? undefined : this.#batch(bytes.subarray(0, kept), draft, base)
   }
@@ -171,7 +170,7 @@ export class JsonArrayDecoder implements Decoder {
     const line = long.line ?? this.#line
     long.line = line
     this.#countLines(bytes, from, to)
-    this.#keep(bytes, to)
+    this.#drop(to)
     this.#needed = 1
     if (!ended && !final) {
       this.#start = this.#base
@@ -251,27 +250,13 @@ export class JsonArrayDecoder implements Decoder {
   }
 
   #skipMark(): void {
-    const bytes = this.#join()
-    const length = byteOrderMark(bytes)
-    this.#keep(bytes, length)
+    this.#drop(byteOrderMark(this.#held.view()))
     this.#lineStart = this.#base
   }
 
-  #join(): Buffer {
-    const [only] = this.#chunks
-    if (this.#chunks.length === 1 && only !== undefined)
-      return Buffer.from(only.buffer, only.byteOffset, only.byteLength)
-    const joined = Buffer.concat(this.#chunks, this.#held)
-    this.#chunks = [joined]
-    return joined
-  }
-
-  /** Lets go of the first `taken` bytes. */
-  #keep(bytes: Buffer, taken: number): void {
-    const rest = bytes.subarray(taken)
+  #drop(taken: number): void {
     this.#base += taken
-    this.#chunks = rest.length === 0 ? [] : [rest]
-    this.#held = rest.length
+    this.#held.drop(taken)
   }
 }
 

@@ -72,6 +72,10 @@ export class JsonlCutter implements RecordCutter {
     return this.#batch(head, only, from.offset, tooLong(line, this.#maxRecordBytes))
   }
 
+  recycle(): void {
+    // Lines are gathered anew for each batch.
+  }
+
   #batch(
     bytes: Buffer,
     records: { starts: readonly number[]; ends: readonly number[]; lines: readonly number[] },

@@ -100,22 +100,9 @@ export class FileReader implements PartitionReader {
   }
 
   #plain(start: number): Content {
-    const { files } = this.#context.ports
-    const { signal } = this.#context
-    const { path } = this.#file
-    return {
-      consumed: 0,
-      async *[Symbol.asyncIterator]() {
-        const stream = files.read(path, { start, signal })
-        const closed = whenClosed(stream)
-        try {
-          for await (const chunk of stream) yield chunk as Buffer
-        } finally {
-          stream.destroy()
-          await closed
-        }
-      },
-    }
+    const { signal, ports } = this.#context
+    const chunks = ports.files.chunks(this.#file.path, { start, signal })
+    return { consumed: 0, [Symbol.asyncIterator]: () => chunks[Symbol.asyncIterator]() }
   }
 
   /** The decompressed bytes after the first `start`, which have to be unpacked again to get there. */

@@ -56,6 +56,6 @@ export function asStamp(stamp: JsonValue): FileStamp | undefined {
 /** `sha256:` and the hash of a file's bytes as they are stored. */
 export async function contentVersion(path: string, context: SourceContext): Promise<string> {
   const hash = createHash("sha256")
-  for await (const chunk of context.ports.files.read(path, { signal: context.signal })) hash.update(chunk as Buffer)
+  for await (const chunk of context.ports.files.chunks(path, { signal: context.signal })) hash.update(chunk)
   return `sha256:${hash.digest("hex")}`
 }

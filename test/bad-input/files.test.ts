@@ -161,15 +161,9 @@ function denying(denied: string, calls: readonly ("stat" | "read")[]): Ports {
       if (calls.includes("stat")) refuse(path)
       return nodeFiles.stat(path)
     },
-    read: (path, options) => {
-      const stream = nodeFiles.read(path, options)
-      if (calls.includes("read"))
-        try {
-          refuse(path)
-        } catch (error) {
-          stream.destroy(error as Error)
-        }
-      return stream
+    async *chunks(path, options) {
+      if (calls.includes("read")) refuse(path)
+      yield* nodeFiles.chunks(path, options)
     },
   }
   return { ...systemPorts, files: denyingFiles }

@@ -275,13 +275,18 @@ it("reads a line of 64 MB in little memory", () => {
   const decoder = csv().decoder({ exact: new Set(), maxRecordBytes: 16 << 20 })
   const before = process.memoryUsage().rss
   let peak = 0
-  const batches = decoder.push(Buffer.from("a,b\n1,"))
+  const records: unknown[] = []
+  const take = (batches: readonly Batch[]): void => {
+    for (const batch of batches) records.push(batch.record(0))
+  }
+  take(decoder.push(Buffer.from("a,b\n1,")))
   for (let i = 0; i < 64; i++) {
-    batches.push(...decoder.push(Buffer.from(chunk)))
+    take(decoder.push(chunk))
     peak = Math.max(peak, process.memoryUsage().rss - before)
   }
-  batches.push(...decoder.push(Buffer.from("\n1,2\n")), ...decoder.end())
-  expect(batches.map((batch) => batch.record(0))).toEqual([expect.any(DecodeFault), { a: "1", b: "2" }])
-  expect((batches[0]?.record(0) as DecodeFault).oversize?.bytes).toBe(64 * (1 << 20) + 2)
+  take(decoder.push(Buffer.from("\n1,2\n")))
+  take(decoder.end())
+  expect(records).toEqual([expect.any(DecodeFault), { a: "1", b: "2" }])
+  expect((records[0] as DecodeFault).oversize?.bytes).toBe(64 * (1 << 20) + 2)
   expect(peak).toBeLessThan(80 << 20)
 })

@@ -1,4 +1,5 @@
 import { createHash } from "node:crypto"
+import { readdirSync, readlinkSync } from "node:fs"
 import { mkdir, mkdtemp, readdir, rename, rm, symlink, utimes, writeFile } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { dirname, join } from "node:path"
@@ -16,7 +17,6 @@ import { sourceContract } from "./contract.ts"
 
 let directory: string
 /** Streams handed out and not yet closed. */
-const streams = new Set<Readable>()
 /** Paths whose content was read. */
 let readings: string[] = []
 
@@ -28,14 +28,25 @@ afterEach(() => rm(directory, { recursive: true, force: true }))
 
 const watched: Files = {
   ...nodeFiles,
-  read(path, options) {
-    const stream = nodeFiles.read(path, options)
+  chunks(path, options) {
     readings.push(path)
-    streams.add(stream)
-    stream.once("close", () => streams.delete(stream))
-    return stream
+    return nodeFiles.chunks(path, options)
+  },
+  read(path, options) {
+    readings.push(path)
+    return nodeFiles.read(path, options)
   },
 }
+
+/** Files below the test's folder that the process holds open, as the system tells. */
+const filesOpen = (): number =>
+  readdirSync("/proc/self/fd").filter((fd) => {
+    try {
+      return readlinkSync(`/proc/self/fd/${fd}`).startsWith(directory)
+    } catch {
+      return false
+    }
+  }).length
 
 const HOUR = 3_600_000
 
@@ -89,7 +100,7 @@ sourceContract("files", async () => {
   return {
     source: files("data/*", { format: csvInBatches({ bytes: 100, records: 4 }) }),
     context: (signal) => contextOf({ signal }),
-    open: () => streams.size,
+    open: () => filesOpen(),
   }
 })
 
@@ -242,7 +253,7 @@ describe("what cannot be read holds itself alone", () => {
     const path = await put("a.csv", "a\n1\n")
     await put("b.csv", "a\n1\n")
     const closed = contextOf({
-      files: { read: (name, options) => (name === path ? brokenStream("EACCES") : watched.read(name, options)) },
+      files: { chunks: (name, options) => (name === path ? brokenStream("EACCES") : watched.chunks(name, options)) },
     })
     const source = files("*.csv")
     const [locked, file] = (await list(source, closed)) as [SourcePartition, SourcePartition]
@@ -351,7 +362,7 @@ describe("reading", () => {
     await put("a.csv", "a\n1\n")
     const source = files("*.csv")
     const [partition] = (await list(source)) as [SourcePartition]
-    const broken = contextOf({ files: { read: () => brokenStream("EIO") } })
+    const broken = contextOf({ files: { chunks: () => brokenStream("EIO") } })
     await expect(records(source, partition, broken)).rejects.toMatchObject({
       code: "RESOURCE",
       message: expect.stringContaining("EIO") as string,
