@@ -1,4 +1,4 @@
-#!/usr/bin/env -S node --max-semi-space-size=4
+#!/usr/bin/env -S node --max-semi-space-size=8
 // Old syntax on purpose: an old Node must be able to read this far and say what is wrong.
 var needed = [22, 22]
 var found = process.versions.node.split(".").map(Number)

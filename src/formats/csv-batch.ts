@@ -48,6 +48,9 @@ export interface Span {
   readonly position: Position
 }
 
+/** The share of a batch's records that are made one by one. */
+const FEW = 1 / 8
+
 const NUL_FAULT = new DecodeFault("nul", "the record holds a NUL byte, which PostgreSQL text cannot")
 const UTF8_FAULT = new DecodeFault("utf8", "the record is not valid UTF-8", { expected: "UTF-8" })
 
@@ -61,6 +64,9 @@ export class CsvBatch implements Batch {
   readonly #span: Span
   readonly #make: (batch: CsvBatch, i: number) => RecordObject
   #text: string | undefined
+  /** Records still to be made before the whole text is worth having: it takes as much memory again as the bytes. */
+  #untilText: number
+  #surveyed = false
   #ascii = false
   #utf8 = false
   #nul = false
@@ -72,6 +78,7 @@ export class CsvBatch implements Batch {
     this.bytes = span.taken
     this.position = span.position
     this.#span = span
+    this.#untilText = Math.floor(this.length * FEW)
     this.#make = dialect.columns.includes("__proto__") ? withOwnProto : plain
   }
 
@@ -87,12 +94,16 @@ export class CsvBatch implements Batch {
   }
 
   record(i: number): RecordObject | DecodeFault {
-    return this.fault(i) ?? this.#make(this, i)
+    const fault = this.fault(i)
+    if (fault !== undefined) return fault
+    // Substrings of one text are the fastest way to many strings.
+    if (this.#untilText-- === 0) this.#text = this.offsets.bytes.toString("latin1")
+    return this.#make(this, i)
   }
 
   /** Why record i cannot be decoded; undefined when it can. */
   fault(i: number): DecodeFault | undefined {
-    if (this.#text === undefined) this.#survey()
+    if (!this.#surveyed) this.#survey()
     const fault = this.offsets.faults.get(i)
     if (fault !== undefined) return fault
     if (this.#nul && this.raw(i).includes(0)) return NUL_FAULT
@@ -136,13 +147,13 @@ export class CsvBatch implements Batch {
     return absent(value, nulls)
   }
 
-  /** One look at all bytes decides how each record is decoded. Substrings of one text are the fastest way to many strings. */
+  /** One look at all bytes decides how each record is decoded. */
   #survey(): void {
     const { bytes } = this.offsets
     this.#ascii = isAscii(bytes)
     this.#utf8 = this.#ascii || isUtf8(bytes)
     this.#nul = bytes.includes(0)
-    this.#text = bytes.toString("latin1")
+    this.#surveyed = true
   }
 
   get simpleText(): string | undefined {
@@ -150,9 +161,10 @@ export class CsvBatch implements Batch {
   }
 
   #decode(from: number, to: number): string {
-    if (this.#text === undefined) this.#survey()
-    if (!this.#ascii && this.#beyondAscii(from, to)) return this.offsets.bytes.toString("utf8", from, to)
-    return (this.#text as string).substring(from, to)
+    if (!this.#surveyed) this.#survey()
+    const { bytes } = this.offsets
+    if (!this.#ascii && this.#beyondAscii(from, to)) return bytes.toString("utf8", from, to)
+    return this.#text === undefined ? bytes.toString("latin1", from, to) : this.#text.substring(from, to)
   }
 
   #beyondAscii(from: number, to: number): boolean {
