@@ -2,49 +2,17 @@ import type { Clock } from "../core/clock.ts"
 import { figure, perSecond, plural } from "../observability/wording.ts"
 import type { ValidateProgress } from "../validate/options.ts"
 import type { Output } from "./output.ts"
+import { textProgress, type TextProgress } from "./text-progress.ts"
 
-export interface ValidateProgressLine {
+export interface ValidateProgressLine extends Omit<TextProgress, "show"> {
   on(progress: ValidateProgress): void
-  /** Prints a line above. */
-  above(text: string): void
-  clear(): void
-  /** Takes the line away; nothing is drawn any more. */
-  stop(): void
 }
 
-const REDRAW_EVERY_MS = 100
-const CLEAR_LINE = "\r\u001b[2K"
-
-/** One line on a terminal, drawn anew at most ten times a second; nothing in a pipe. */
+/** The progress of a validation on a terminal; nothing in a pipe. */
 export function validateProgress(output: Output, clock: Clock): ValidateProgressLine {
-  const { stderr, stderrTerminal } = output
   const startedAt = clock.monotonic()
-  let latest: ValidateProgress | undefined
-  let shown = ""
-  const draw = (): void => {
-    if (latest === undefined) return
-    const text = progressText(latest, clock.monotonic() - startedAt).slice(0, (stderr.columns || 80) - 1)
-    if (text === shown) return
-    stderr.write(CLEAR_LINE + text)
-    shown = text
-  }
-  const clear = (): void => {
-    if (shown !== "") stderr.write(CLEAR_LINE)
-    shown = ""
-  }
-  const stopTimer = stderrTerminal ? clock.every(REDRAW_EVERY_MS, draw) : undefined
-  return {
-    on: (progress) => (latest = progress),
-    above: (text) => {
-      clear()
-      output.note(text)
-    },
-    clear,
-    stop: () => {
-      stopTimer?.()
-      clear()
-    },
-  }
+  const line = textProgress(output, clock)
+  return { ...line, on: (progress) => line.show(() => progressText(progress, clock.monotonic() - startedAt)) }
 }
 
 /** `data.csv  376,201 records  174,809/s  69 %  2 set aside` */

@@ -1,6 +1,7 @@
+import type { RunEventBody } from "./events.ts"
 import type { JsonValue } from "./json.ts"
 import type { Ports } from "./ports.ts"
-import type { Batch, Fault, Position, RecordObject } from "./records.ts"
+import type { Batch, DecodeFault, Fault, Position, RecordObject } from "./records.ts"
 
 /** How a schema's columns look in PostgreSQL. */
 export interface Column {
@@ -71,6 +72,13 @@ export interface SourcePartition {
   readonly bytes: number | undefined
   /** What the source noted to tell cheaply next time whether the content changed; opaque. */
   readonly stamp: JsonValue
+  /**
+   * The reading goes on behind what was read of the partition before, and ordinals go on from here: its rows stay, and its
+   * letters up to this ordinal. Undefined: the reading is of all there is.
+   */
+  readonly after?: number | undefined
+  /** Earlier rows that a reading of all does not bring again stay: a listing may miss some. Only where rows have a key. */
+  readonly keepsRows?: boolean | undefined
 }
 
 /** What the ledger knows of a partition that was published or held before. */
@@ -78,7 +86,12 @@ export interface KnownPartition {
   readonly key: string
   readonly version: string
   readonly stamp: JsonValue
+  /** What its reader had noted in `state` when it was last published. */
+  readonly state?: JsonValue | undefined
 }
+
+/** What a source may tell of while it reads: an event of the run. */
+export type SourceNotice = Extract<RunEventBody, { type: "warning" | "retry" }>
 
 /** What the engine hands to a source. */
 export interface SourceContext {
@@ -90,6 +103,11 @@ export interface SourceContext {
   readonly exact: ReadonlySet<string>
   /** A longer record keeps only its head. */
   readonly maxRecordBytes: number
+  /** Everything is to be read again. */
+  readonly full?: boolean | undefined
+  /** Rows are told apart by a key of their own: a record that comes again does no harm. */
+  readonly keyed?: boolean | undefined
+  readonly tell?: ((notice: SourceNotice) => void) | undefined
 }
 
 /** What a source found wrong with a whole partition is thrown as a SpillwayError: the partition is held, the others go on. */
@@ -102,18 +120,33 @@ export interface Source {
   readonly untyped: boolean
   /** A partition that was interrupted can be continued at a batch's position. */
   readonly resumable: boolean
+  /** `shifting`: a record that is read again may have another position, so that positions cannot name rows. Default `stable`. */
+  readonly positions?: "stable" | "shifting" | undefined
+  /** Partitions are read on from where the last run ended. */
+  readonly incremental?: boolean | undefined
   /** Says what is read and how; part of the pipeline's definition version. */
   readonly description: JsonValue
   /** The partitions there are now, in the order they are to be processed. `known` lets an unchanged one be recognised cheaply. */
   list(context: SourceContext, known: ReadonlyMap<string, KnownPartition>): Promise<readonly SourcePartition[]>
   /** Reads a partition from its start, or after `from`. Checks at the end that it read the `version` it was asked for. */
   read(partition: SourcePartition, from: Position | undefined, context: SourceContext): PartitionReader
+  /**
+   * Decodes single records of a partition again from their bytes, for dead letters that could not be decoded. Undefined for all
+   * where the partition can no longer tell how (its file is gone).
+   */
+  decodeRecords?(
+    partition: string,
+    raws: readonly Uint8Array[],
+    context: SourceContext,
+  ): Promise<readonly (RecordObject | DecodeFault)[] | undefined>
 }
 
 /** Batches in order. Each may be a view over memory that is used again: it is done with when the next is asked for. */
 export interface PartitionReader extends AsyncIterable<Batch> {
   /** The columns the partition says it has (a CSV header), once the first batch or the end was reached; undefined where there are none. */
   readonly columns: readonly string[] | undefined
+  /** What the source is to be told when it lists the partition again: asked for at the end of the reading, committed with its rows. */
+  readonly state?: JsonValue | undefined
 }
 
 export interface DecoderOptions {
@@ -124,6 +157,13 @@ export interface DecoderOptions {
   readonly maxRecordBytes: number
 }
 
+/** A file's bytes, wherever they are wanted. */
+export interface RandomAccess {
+  readonly size: number
+  /** The bytes from `start` up to `end`, which is at most `size`. */
+  read(start: number, end: number): Promise<ArrayBuffer>
+}
+
 /** Bytes to records. Knows nothing of files, tables or schemas. */
 export interface Format {
   readonly name: string
@@ -131,6 +171,10 @@ export interface Format {
   /** All options that decide how bytes become records; part of the pipeline's definition version. */
   readonly description: JsonValue
   decoder(options: DecoderOptions): Decoder
+  /** Of a format that cannot be read from front to back: reads a file from its start, or after a position. Used instead of `decoder`. */
+  reader?(file: RandomAccess, options: DecoderOptions): PartitionReader
+  /** Decodes one record by itself; `columns` are those of its file, where the format has any. */
+  record?(raw: Uint8Array, columns: readonly string[] | undefined, options: DecoderOptions): RecordObject | DecodeFault
 }
 
 export interface Decoder {
@@ -181,6 +225,8 @@ export interface SetCheck {
   readonly name: string
   /** `fail` holds the partition; `warn` is an event. */
   readonly severity: "warn" | "fail"
+  /** It says something of a partition as a whole, and nothing of a few rows that are added to it later. */
+  readonly wholePartition?: true
   readonly description: JsonValue
   /** SQL aggregate expressions over the staged rows, by name. `column` gives a property's quoted column, or throws `CONFIG`. */
   aggregates?(column: (property: string) => string): Readonly<Record<string, string>>

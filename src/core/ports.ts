@@ -15,6 +15,10 @@ export type FailpointName =
   | "publish.before-commit"
   | "publish.committed"
   | "run.before-finish"
+  | "replay.letters-locked"
+  | "replay.rows-written"
+  | "replay.before-commit"
+  | "replay.committed"
 
 /** Named places on the way of a run. Production passes `noFailpoints`; `spillway/testing` passes ones that bite. */
 export interface Failpoints {

@@ -14,6 +14,8 @@ export interface ImportOutcome {
   /** Letters that were there already, by their id. */
   readonly known: number
   readonly unread: readonly UnreadLetter[]
+  /** Of all letters read, added or known. */
+  readonly ids: readonly string[]
 }
 
 /** Letters written at a time. */
@@ -31,12 +33,14 @@ export function importLetters(
     const unread: UnreadLetter[] = []
     let read = 0
     let added = 0
+    const ids: string[] = []
     const reader = new LetterReader()
     for await (const letters of portionsOf(from, (scan, place) => letterOf(reader, scan, place, from), unread)) {
       read += letters.length
+      ids.push(...letters.map((letter) => letter.id))
       added += await addLetters(session, letters)
     }
-    return { read, added, known: read - added, unread }
+    return { read, added, known: read - added, unread, ids }
   })
 }
 

@@ -5,12 +5,25 @@ import type { QualityResult } from "../ledger/quality.ts"
 import { quoteIdentifier } from "../postgres/quote.ts"
 import type { Session } from "../postgres/session.ts"
 import { splitChecks } from "../quality/gate.ts"
-import type { GroupMember, RunContext } from "./run-context.ts"
+import type { Tally } from "../ledger/progress.ts"
+import type { LoadFacts } from "./run-context.ts"
+import type { Target } from "../postgres/target.ts"
 
 /** Failing rows kept with a result. */
 const SAMPLE_LIMIT = 5
 
 type AggregateRow = Readonly<Record<string, number | string | null>>
+
+/** What is judged: the checks of a load over rows of its table. */
+export interface GateContext {
+  readonly load: Pick<LoadFacts, "kind" | "name" | "checks">
+  readonly target: Target
+}
+
+export interface JudgedPartition {
+  readonly key: string
+  readonly tally: Tally
+}
 
 /**
  * Judges each staged partition of a group as a whole, before any of it is visible. All aggregates of all checks are
@@ -18,18 +31,17 @@ type AggregateRow = Readonly<Record<string, number | string | null>>
  */
 export async function judgeGroup(
   session: Session,
-  context: RunContext,
+  context: GateContext,
   staging: string,
-  members: readonly GroupMember[],
+  partitions: readonly JudgedPartition[],
 ): Promise<QualityResult[]> {
   const checks = splitChecks(context.load.checks).set
-  if (checks.length === 0 || members.length === 0) return []
+  if (checks.length === 0 || partitions.length === 0) return []
   const column = columnResolver(context)
   const aggregates = checks.map((check) => Object.entries(check.aggregates?.(column) ?? {}))
   const measured = await measure(session, staging, aggregates)
   const results: QualityResult[] = []
-  for (const member of members) {
-    const key = member.plan.partition.key
+  for (const { key, tally } of partitions) {
     for (const [n, check] of checks.entries()) {
       const own = Object.fromEntries(
         (aggregates[n] ?? []).map(([name], a) => [
@@ -41,7 +53,7 @@ export async function judgeGroup(
         check.failingRows === undefined
           ? undefined
           : await failingRows(session, staging, key, check.failingRows(), check.name)
-      const verdict = check.judge(measuresOf(member, own, failing))
+      const verdict = check.judge(measuresOf(tally, own, failing))
       const samples =
         failing?.samples ??
         (verdict.passed || check.failingWhere === undefined
@@ -54,19 +66,16 @@ export async function judgeGroup(
 }
 
 const measuresOf = (
-  member: GroupMember,
+  { read, staged, filtered, deadLettered }: Tally,
   aggregates: AggregateRow,
   failing: PartitionMeasures["failing"],
 ): PartitionMeasures => ({
-  read: member.tally.read,
-  staged: member.tally.staged,
-  filtered: member.tally.filtered,
-  deadLettered: member.tally.deadLettered,
+  ...{ read, staged, filtered, deadLettered },
   aggregates,
   failing,
 })
 
-function columnResolver(context: RunContext): (property: string) => string {
+function columnResolver(context: GateContext): (property: string) => string {
   const names = new Map(context.target.columns.map((column) => [column.property, column.name]))
   return (property) => {
     const name = names.get(property)

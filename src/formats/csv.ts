@@ -1,5 +1,6 @@
 import type { Format } from "../core/contracts.ts"
 import { SpillwayError } from "../core/errors.ts"
+import { DecodeFault } from "../core/records.ts"
 import { ChunkedDecoder, DEFAULT_LIMITS, type BatchLimits } from "./chunked-decoder.ts"
 import { CsvCutter, type CsvRules } from "./csv-cutter.ts"
 
@@ -52,8 +53,25 @@ function csvWithin(options: CsvOptions, rules: CsvRules, limits: BatchLimits): F
         maxRecordBytes,
       )
     },
+    record(raw, names, decoding) {
+      const position = { offset: 0, line: 1, columns: [...(names ?? columns ?? [])] }
+      const decoder = this.decoder({ ...decoding, position })
+      const batches = [...decoder.push(Buffer.concat([raw, LINE_FEED])), ...decoder.end()]
+      const [only] = batches
+      const records = batches.reduce((sum, batch) => sum + batch.length, 0)
+      if (only === undefined || records !== 1) return notOne(records)
+      return only.record(0)
+    },
   }
 }
+
+const LINE_FEED = Uint8Array.of(10)
+
+/** The fault of a text that should be one record and is not. */
+const notOne = (records: number): DecodeFault =>
+  new DecodeFault("record_count", `expected one record, got ${records === 0 ? "none" : records}`, {
+    expected: "one record",
+  })
 
 function checkedRules(options: CsvOptions): CsvRules {
   const { delimiter = ",", quote = '"', columns, nulls = [] } = options

@@ -1,5 +1,6 @@
 import type { Format } from "../core/contracts.ts"
 import { DEFAULT_LIMITS, type BatchLimits } from "./chunked-decoder.ts"
+import { objectOf } from "./jsonl-batch.ts"
 import { JsonArrayDecoder } from "./json-array-decoder.ts"
 
 /**
@@ -19,6 +20,7 @@ export function jsonInBatches(limits: BatchLimits): Format {
     name: "json",
     untyped: false,
     description: { format: "json" },
+    record: (raw, _columns, { exact }) => objectOf(raw, exact, "element"),
     decoder: (options) => new JsonArrayDecoder(limits, options),
   }
 }

@@ -41,8 +41,7 @@ export class JsonlBatch implements Batch {
   record(i: number): RecordObject | DecodeFault {
     if (this.#lines.fault !== undefined) return this.#lines.fault
     this.#utf8 ??= isUtf8(this.#lines.bytes)
-    if (!this.#utf8 && !isUtf8(this.raw(i)))
-      return new DecodeFault("utf8", "the record is not valid UTF-8", { expected: "UTF-8" })
+    if (!this.#utf8 && !isUtf8(this.raw(i))) return NOT_UTF8
     const text = this.#lines.bytes.toString("utf8", this.#lines.starts[i], this.#lines.ends[i])
     return parseObject(text, this.#lines.exact, "line")
   }
@@ -55,6 +54,16 @@ export class JsonlBatch implements Batch {
     return { line: this.ordinal(i), offset: this.#lines.offset + (this.#lines.starts[i] as number) }
   }
 }
+
+const NOT_UTF8 = new DecodeFault("utf8", "the record is not valid UTF-8", { expected: "UTF-8" })
+
+/** The object that the bytes of one record say, or why they are none. */
+export const objectOf = (
+  raw: Uint8Array,
+  exact: ReadonlySet<string>,
+  what: "line" | "element",
+): RecordObject | DecodeFault =>
+  isUtf8(raw) ? parseObject(Buffer.from(raw.buffer, raw.byteOffset, raw.byteLength).toString(), exact, what) : NOT_UTF8
 
 /** The object that `text` says, or why it is none; `what` is how a fault calls the text. */
 export function parseObject(

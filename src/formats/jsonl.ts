@@ -1,5 +1,6 @@
 import type { Format } from "../core/contracts.ts"
 import { ChunkedDecoder, DEFAULT_LIMITS, type BatchLimits } from "./chunked-decoder.ts"
+import { objectOf } from "./jsonl-batch.ts"
 import { JsonlCutter } from "./jsonl-cutter.ts"
 
 /**
@@ -17,6 +18,7 @@ export function jsonlInBatches(limits: BatchLimits): Format {
     name: "jsonl",
     untyped: false,
     description: { format: "jsonl" },
+    record: (raw, _columns, { exact }) => objectOf(raw, exact, "line"),
     decoder: (options) => new ChunkedDecoder(new JsonlCutter(limits, options), limits.bytes, options.maxRecordBytes),
   }
 }

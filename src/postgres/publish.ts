@@ -74,6 +74,23 @@ export async function publishStaging(session: Session, request: PublishRequest):
   return { counts, touches, adopted: false }
 }
 
+/** The rows of staging that the target has a newer version of: where each stood in its source. */
+export async function outdatedRows(
+  session: Session,
+  request: PublishRequest,
+): Promise<{ source: string; position: number }[]> {
+  if (request.target.mode !== "upsert" || request.force === true) return []
+  const sql = statements(request)
+  const { rows } = await session.query<{ source: string; position: string }>(
+    `SELECT s._source AS source, s._position AS position FROM ${sql.staging} s JOIN ${sql.table} t ON ${sql.sameKey} WHERE ${sql.newer}
+     UNION ALL
+     SELECT _source, _position FROM (
+       SELECT _source, _position, row_number() OVER (PARTITION BY ${keyList(sql.target)} ORDER BY ${newestFirst(sql.target)}) AS place FROM ${sql.staging}
+     ) r WHERE place > 1`,
+  )
+  return rows.map(({ source, position }) => ({ source, position: Number(position) }))
+}
+
 /** Makes the staging table the target, or gives undefined when rows in it share a key. */
 async function adoptStaging(
   session: Session,
@@ -201,7 +218,7 @@ async function compare(
 ): Promise<Plan> {
   if (request.exclusive) await refuseForeignKeys(session, sql, request)
   const { rows: any } = await session.query(`SELECT FROM ${sql.table} LIMIT 1`)
-  const onlyNew = any.length === 0 || (sql.target.mode === "append" && request.replaced.length === 0)
+  const onlyNew = any.length === 0 || (sql.target.mode === "append" && request.replaced.length === 0 && request.adds !== true)
   const { rows } = await session.query<{
     source: string
     inserted: string

@@ -12,6 +12,7 @@ export function passRate(min: number, options: SetOptions = {}): SetCheck {
     level: "set",
     name,
     severity,
+    wholePartition: true,
     description: { level: "set", severity, check: name, min },
     judge: ({ read, deadLettered }) => {
       if (read === 0) return { passed: true, observed: null, message: `${name}: no records` }
@@ -57,6 +58,7 @@ export function rowCount(bounds: RowCount, options: SetOptions = {}): SetCheck {
     level: "set",
     name,
     severity,
+    wholePartition: true,
     description: { level: "set", severity, check: name, min: min ?? null, max: max ?? null },
     judge: ({ staged }) => ({
       passed: staged >= (min ?? 0) && staged <= (max ?? Infinity),
@@ -95,6 +97,7 @@ export function nullRatio(property: string, options: NullRatio = {}): SetCheck {
     level: "set",
     name,
     severity,
+    wholePartition: true,
     description: { level: "set", severity, check: "nullRatio", property, max: max ?? null },
     aggregates: (column) => ({ nulls: `count(*) FILTER (WHERE ${column(property)} IS NULL)` }),
     ...(max === undefined

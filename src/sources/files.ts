@@ -6,6 +6,8 @@ import type { JsonValue } from "../core/json.ts"
 import { csv } from "../formats/csv.ts"
 import { json } from "../formats/json.ts"
 import { jsonl } from "../formats/jsonl.ts"
+import { parquet } from "../formats/parquet.ts"
+import { decodeAgain } from "./decode-again.ts"
 import { asFileError } from "./file-errors.ts"
 import { asFolder, findFiles, keyOf, knownExtension, patternText, type Found } from "./file-patterns.ts"
 import { FileReader, UNREADABLE } from "./file-reader.ts"
@@ -13,7 +15,7 @@ import { contentVersion, isSameFile, isTrustworthy, stampOf } from "./file-stamp
 import { spool, spooledPath } from "./stdin-spool.ts"
 
 export interface FilesOptions {
-  /** How bytes become records. Default by name: `.csv`, `.tsv`, `.jsonl`, `.ndjson`, before `.gz` or `.zst`. */
+  /** How bytes become records. Default by name: `.csv`, `.tsv`, `.jsonl`, `.ndjson`, `.json`, before `.gz` or `.zst`; `.parquet`. */
   format?: Format
   /** The folder that patterns start from and keys are relative to. Default: the project folder. */
   root?: string | URL
@@ -30,6 +32,7 @@ const FORMATS: Readonly<Record<string, Format>> = {
   ".jsonl": jsonl(),
   ".ndjson": jsonl(),
   ".json": json(),
+  ".parquet": parquet(),
 }
 
 /** In a folder that is named as a whole, a format is given the files with its extensions. */
@@ -37,6 +40,7 @@ const EXTENSIONS: Readonly<Record<string, readonly string[]>> = {
   csv: [".csv", ".tsv"],
   jsonl: [".jsonl", ".ndjson"],
   json: [".json"],
+  parquet: [".parquet"],
 }
 
 /**
@@ -77,6 +81,10 @@ function filesSource(patterns: readonly string[], options: FilesOptions): Source
       const path = resolve(asFolder(options.root, context.directory), partition.key)
       return new FileReader({ path, partition, from, format: formatFor(path, formatOf) }, context)
     },
+    decodeRecords(key, raws, context) {
+      const path = resolve(asFolder(options.root, context.directory), key)
+      return decodeAgain(path, formatFor(path, formatOf), raws, context)
+    },
   }
 }
 
@@ -105,6 +113,7 @@ function inputSource(patterns: readonly string[], options: FilesOptions): Source
     },
     read: (partition, from, context) =>
       new FileReader({ path: inputPath(partition.key, context), partition, from, format }, context),
+    decodeRecords: (key, raws, context) => decodeAgain(inputPath(key, context), format, raws, context),
   }
 }
 

@@ -18,6 +18,14 @@ export const FAILPOINTS = [
   "run.before-finish",
 ] as const satisfies readonly FailpointName[]
 
+/** Those of a replay of dead letters. */
+export const REPLAY_FAILPOINTS = [
+  "replay.letters-locked",
+  "replay.rows-written",
+  "replay.before-commit",
+  "replay.committed",
+] as const satisfies readonly FailpointName[]
+
 /** Failpoints that do something: `failpoints({ "publish.before-commit": onThe(2, () => process.kill(process.pid, "SIGKILL")) })`. */
 export function failpoints(actions: Partial<Record<FailpointName, FailpointAction>>): Failpoints {
   return { hit: (name, detail = {}) => actions[name]?.(detail) }

@@ -138,6 +138,8 @@ CREATE TABLE ops.dead_letters (
   correlation_id varchar(50),
   partition_key text NOT NULL,
   ordinal bigint NOT NULL,
+  -- The number of the partition's version it was read from; null where that is not known.
+  seq bigint,
   source jsonb NOT NULL,
   step text NOT NULL,
   error_code text NOT NULL,
@@ -176,14 +178,36 @@ CREATE TABLE ops.dead_letter_groups (
 CREATE TABLE ops.replays (
   replay_id varchar(50) PRIMARY KEY,
   pipeline_name varchar(100) NOT NULL,
+  -- The user of the operating system.
   requested_by text NOT NULL,
   selection jsonb NOT NULL,
   patch jsonb,
-  status text NOT NULL,
+  -- What makes two of them the same operation: the second joins the first while that is unfinished.
+  operation text NOT NULL,
+  forced boolean NOT NULL DEFAULT false,
+  status varchar(20) NOT NULL CHECK (status IN ('running', 'interrupted', 'aborted', 'failed', 'completed')),
+  -- Letters per outcome.
   outcomes jsonb NOT NULL DEFAULT '{}',
+  error_code text,
+  error_message text,
   started_at timestamptz NOT NULL DEFAULT now(),
+  updated_at timestamptz NOT NULL DEFAULT now(),
   finished_at timestamptz
 );
+CREATE INDEX replays_by_pipeline ON ops.replays (pipeline_name, started_at DESC);
+
+CREATE TABLE ops.replay_letters (
+  replay_id varchar(50) NOT NULL REFERENCES ops.replays ON DELETE CASCADE,
+  letter_id text NOT NULL,
+  outcome varchar(20) NOT NULL CHECK (outcome IN ('loaded', 'outdated', 'filtered', 'discarded', 'failed', 'poisoned', 'left')),
+  reason text,
+  error_code text,
+  -- The record as patched, where there was a patch; the letter keeps the original.
+  record jsonb,
+  replayed_at timestamptz NOT NULL DEFAULT now(),
+  PRIMARY KEY (replay_id, letter_id)
+);
+CREATE INDEX replay_letters_by_letter ON ops.replay_letters (letter_id);
 
 CREATE TABLE ops.pipeline_checkpoint (
   id serial PRIMARY KEY,

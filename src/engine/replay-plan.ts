@@ -1,0 +1,132 @@
+import { systemPorts } from "../core/ports.ts"
+import { toCondition } from "../dead-letters/selection.ts"
+import { countLetters } from "../ledger/dead-letter-rows.ts"
+import { nextLetters, type LetterPlace, type ReplayedLetter } from "../ledger/replays.ts"
+import { database as databaseOf } from "../postgres/session.ts"
+import type { Pipeline } from "./definition.ts"
+import { LettersBatch } from "./letters-batch.ts"
+import { mendLetters } from "./mend-letters.ts"
+import { FILTERED, recordPath, Rejected } from "./record-path.ts"
+import { forLetters } from "./replay-batch.ts"
+import { requireReplayable, type ReplaySelection } from "./replay.ts"
+
+/** What a replay would do. */
+export interface ReplayPlan {
+  readonly pipeline: string
+  /** Letters that it would take. */
+  readonly letters: number
+  readonly groups: readonly { readonly fingerprint: string; readonly code: string; readonly letters: number }[]
+  /** Letters of these that were taken through the pipeline for this plan; all unless there are more than `limit`. */
+  readonly checked: number
+  /** Of those checked: what would become of them, the database's own constraints aside. */
+  readonly pass: number
+  readonly filtered: number
+  readonly fail: number
+  readonly left: number
+  readonly discarded: number
+  /** Why letters would fail or be left, the most frequent first. */
+  readonly reasons: readonly { readonly outcome: string; readonly reason: string; readonly letters: number }[]
+}
+
+const BATCH = 1_000
+const MOST_REASONS = 20
+
+/** Takes letters through the pipeline as a replay would, up to the table, and changes nothing. Throws as `replayLetters` does. */
+export async function planReplay(
+  pipeline: Pipeline,
+  options: ReplaySelection & { readonly limit?: number },
+): Promise<ReplayPlan> {
+  requireReplayable(pipeline)
+  const { limit = Infinity, poisoned = false, where: selection } = options
+  const database = typeof options.database === "string" ? databaseOf(options.database) : options.database
+  const where = selection === undefined ? { sql: "true", values: [] } : toCondition(selection, 1)
+  const session = await database.connect()
+  try {
+    const open = poisoned ? ["pending", "poisoned"] : ["pending"]
+    const n = where.values.length
+    const counted = await countLetters(session, {
+      sql: `${where.sql} AND d.pipeline_name = $${n + 1} AND d.status = ANY($${n + 2}::text[])`,
+      values: [...where.values, pipeline.name, open],
+    })
+    const tally = new PlanTally()
+    let after: LetterPlace | undefined
+    while (tally.checked < limit) {
+      options.signal?.throwIfAborted()
+      const wanted = { where, poisoned, after, pipeline: pipeline.name, replayId: undefined }
+      const letters = await nextLetters(session, { ...wanted, limit: Math.min(BATCH, limit - tally.checked) }, false)
+      if (letters.length === 0) break
+      for (const [partition, own] of Map.groupBy(letters, (letter) => letter.partition))
+        await check(pipeline, partition, own, options, tally)
+      after = letters.at(-1)
+    }
+    return {
+      pipeline: pipeline.name,
+      letters: counted.reduce((sum, { letters }) => sum + letters, 0),
+      groups: groupsOf(counted),
+      ...tally.sums(),
+    }
+  } finally {
+    await session.end()
+  }
+}
+
+function groupsOf(counted: readonly { fingerprint: string; code: string; letters: number }[]): ReplayPlan["groups"] {
+  const groups = Map.groupBy(counted, ({ fingerprint }) => fingerprint)
+  return [...groups].map(([fingerprint, rows]) => ({
+    fingerprint,
+    code: rows[0]?.code ?? "",
+    letters: rows.reduce((sum, { letters }) => sum + letters, 0),
+  }))
+}
+
+async function check(
+  pipeline: Pipeline,
+  partition: string,
+  letters: readonly ReplayedLetter[],
+  { ports = systemPorts, directory = process.cwd(), signal, patch }: ReplaySelection,
+  tally: PlanTally,
+): Promise<void> {
+  const source = {
+    ...{ ports, directory, signal: signal ?? new AbortController().signal },
+    exact: pipeline.schema.exact,
+    maxRecordBytes: pipeline.maxRecordBytes,
+  }
+  const mended = await mendLetters(pipeline, partition, letters, patch, source)
+  for (const { outcome, reason } of mended.settled) tally.add(outcome, reason)
+  const batch = new LettersBatch(mended.letters)
+  const path = recordPath(forLetters(pipeline), partition, () => undefined)
+  for (let i = 0; i < batch.length; i++) {
+    const outcome = await path.process(batch, i)
+    if (outcome instanceof Rejected) tally.add("fail", outcome.faults.map(({ message }) => message).join("; "))
+    else tally.add(outcome === FILTERED ? "filtered" : "pass", undefined)
+  }
+}
+
+class PlanTally {
+  checked = 0
+  readonly #outcomes = new Map<string, number>()
+  readonly #reasons = new Map<string, { outcome: string; reason: string; letters: number }>()
+
+  add(outcome: string, reason: string | undefined): void {
+    this.checked++
+    this.#outcomes.set(outcome, (this.#outcomes.get(outcome) ?? 0) + 1)
+    if (reason === undefined) return
+    const key = `${outcome}\0${reason}`
+    const known = this.#reasons.get(key)
+    if (known !== undefined) known.letters++
+    else if (this.#reasons.size < 1_000) this.#reasons.set(key, { outcome, reason, letters: 1 })
+  }
+
+  sums(): Omit<ReplayPlan, "pipeline" | "letters" | "groups"> {
+    const of = (outcome: string): number => this.#outcomes.get(outcome) ?? 0
+    return {
+      checked: this.checked,
+      pass: of("pass"),
+      filtered: of("filtered"),
+      fail: of("fail"),
+      left: of("left"),
+      discarded: of("discarded"),
+      reasons: [...this.#reasons.values()].sort((a, b) => b.letters - a.letters).slice(0, MOST_REASONS),
+    }
+  }
+}
