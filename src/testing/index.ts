@@ -5,5 +5,5 @@ export { systemPorts, type FailpointName, type Failpoints, type Ports } from "..
 export { seededRandom, systemRandom, type Random } from "../core/random.ts"
 export { manualClock, type ManualClock } from "./clock.ts"
 export { throwAwayDatabase, type ThrowAwayDatabase } from "./database.ts"
-export { FAILPOINTS, failpoints, onThe, type FailpointAction } from "./failpoints.ts"
+export { FAILPOINTS, REPLAY_FAILPOINTS, failpoints, onThe, type FailpointAction } from "./failpoints.ts"
 export { recordsSource, type RecordsByPartition } from "./records-source.ts"

@@ -2,11 +2,7 @@
 //
 // Kills a run of a project (a pipeline, two models by month, two stages) at every failpoint and at N random moments, lets an
 // ordinary run follow, and looks whether all months are right, none is there twice, and nothing is left over.
-import { spawn } from "node:child_process"
-import { once } from "node:events"
 import { join } from "node:path"
-import { createInterface } from "node:readline"
-import type { Readable } from "node:stream"
 import { fileURLToPath } from "node:url"
 import { parseArgs } from "node:util"
 import pg from "pg"
@@ -27,6 +23,7 @@ import {
   type SoldFiles,
 } from "./kill-models-project.ts"
 import { KillServer } from "./kill-server.ts"
+import { trailOf } from "./stepping-process.ts"
 
 const CHILD = fileURLToPath(new URL("kill-models-child.ts", import.meta.url))
 const DONE = "END completed completed completed completed"
@@ -100,23 +97,6 @@ function subtract(from: readonly string[], what: readonly string[]): string[] {
   })
 }
 
-/** Runs the project in a process of its own, killed where it calls for it; what it did. */
-async function child(orders: ModelOrders, cache: string): Promise<string[]> {
-  const process_ = spawn(process.execPath, [CHILD], {
-    env: { ...process.env, NODE_COMPILE_CACHE: cache },
-    stdio: ["pipe", "ignore", "inherit", "pipe"],
-  })
-  const exited = once(process_, "exit")
-  process_.stdin?.end(`${JSON.stringify(orders)}\n`)
-  const trail: string[] = []
-  for await (const line of createInterface(process_.stdio[3] as Readable)) {
-    if (line === "KILL") process_.kill("SIGKILL")
-    else if (line !== "READY") trail.push(line)
-  }
-  await exited
-  return trail
-}
-
 class Bench {
   readonly #server: KillServer
   readonly #before: SoldFiles
@@ -177,8 +157,8 @@ class Bench {
   }
 
   #run(scenario: Scenario, name: string, killAt: number | undefined): Promise<string[]> {
-    const orders = { url: this.#server.urlOf(name), directory: this.#folder(scenario), killAt }
-    return child(orders, join(this.#server.directory, "compiled"))
+    const orders: ModelOrders = { url: this.#server.urlOf(name), directory: this.#folder(scenario), killAt }
+    return trailOf(CHILD, orders, join(this.#server.directory, "compiled"))
   }
 
   #folder(scenario: Scenario): string {
