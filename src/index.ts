@@ -14,6 +14,7 @@ export type {
   SetCheck,
   Source,
   SourceContext,
+  SourceNotice,
   SourcePartition,
 } from "./core/contracts.ts"
 export type { Counts, PartitionReason, RunEvent, RunStatus } from "./core/events.ts"
@@ -24,23 +25,54 @@ export {
   type NewColumnPolicy,
   type Pipeline,
   type PipelineOptions,
+  type Sink,
   type TableMode,
   type TableOptions,
   type TableSink,
 } from "./engine/definition.ts"
+export { csvFiles, jsonlFiles, type FileSink, type FileSinkOptions } from "./engine/file-sink.ts"
 export { model, reads, type Model, type ModelOptions, type TableRead } from "./engine/model.ts"
 export { stages, type Stages, type StagesOptions } from "./engine/stages.ts"
 export { project, type Project, type ProjectOptions, type Runnable } from "./engine/project.ts"
 export { day, month, value, whole, type PartitionUnit } from "./models/partition-unit.ts"
 export { openDatabase, type OpenDatabaseOptions } from "./engine/database.ts"
 export { previewPipeline, type PreviewOptions, type PreviewRecord } from "./engine/preview.ts"
-export { partitionsOf, run, runPipeline, type PartitionPlan } from "./engine/run-any.ts"
+export {
+  partitionsOf,
+  planReplay,
+  replayLetters,
+  run,
+  runPipeline,
+  type PartitionPlan,
+  type ReplayOptions,
+  type ReplayPlan,
+  type ReplayReport,
+  type ReplaySelection,
+} from "./engine/run-any.ts"
+export { discard, mergePatch, type Fix, type LetterToFix, type Patch } from "./dead-letters/patch.ts"
 export type { RunOptions } from "./engine/run.ts"
 export type { ReportedError, RunReport } from "./engine/report.ts"
 export { csv, type CsvOptions } from "./formats/csv.ts"
 export { json } from "./formats/json.ts"
 export { jsonl } from "./formats/jsonl.ts"
 export { files, type FilesOptions } from "./sources/files.ts"
+export { env, type FromEnvironment, type Setting } from "./core/environment.ts"
+export { rest, type RestOptions } from "./sources/rest.ts"
+export { apiKey, basic, bearer, oauth2, type OAuth2Options, type RestAuth } from "./sources/rest-auth.ts"
+export {
+  bodyCursor,
+  headerCursor,
+  linkHeader,
+  nextLink,
+  offsetLimit,
+  pageNumber,
+  singlePage,
+  type Paginator,
+  type PagePlace,
+  type PageRequest,
+  type ReadPage,
+} from "./sources/rest-paginate.ts"
+export type { IncrementalOptions } from "./sources/rest-incremental.ts"
 export { database, type Database, type Session } from "./postgres/session.ts"
 export type { AnySchema } from "./schema/adapter.ts"
 export type { ColumnOptions } from "./schema/columns.ts"

@@ -4,14 +4,18 @@ import { backfillCommand } from "./commands/backfill.ts"
 import { checkCommand } from "./commands/check.ts"
 import { dbCommand } from "./commands/db.ts"
 import { dlqCommand } from "./commands/dlq.ts"
+import { dlqEditCommand } from "./commands/dlq-edit.ts"
 import { dlqLettersCommands } from "./commands/dlq-letters.ts"
 import { explainCommand } from "./commands/explain.ts"
 import { initCommand } from "./commands/init.ts"
 import { logsCommand } from "./commands/logs.ts"
 import { previewCommand } from "./commands/preview.ts"
 import { pruneCommand } from "./commands/prune.ts"
+import { replayCommand } from "./commands/replay-dlq.ts"
 import { resetCommand } from "./commands/reset.ts"
 import { runCommand } from "./commands/run.ts"
+import { runUrlCommand } from "./commands/run-url.ts"
+import { schemaCommand } from "./commands/schema.ts"
 import { statusCommand } from "./commands/status.ts"
 import { triageCommand } from "./commands/triage.ts"
 import { workCommand } from "./commands/work.ts"
@@ -96,11 +100,15 @@ function buildProgram(context: CommandContext, output: Output): Command {
     logsCommand,
     dlqCommand,
     dlqLettersCommands,
+    dlqEditCommand,
+    replayCommand,
     triageCommand,
     explainCommand,
     checkCommand,
     previewCommand,
     validateCommand,
+    schemaCommand,
+    runUrlCommand,
     resetCommand,
     pruneCommand,
     initCommand,

@@ -1,5 +1,6 @@
 import type { PartitionPlan } from "../engine/plan-partitions.ts"
 import { partsOf, type Runnable } from "../engine/project.ts"
+import { sinkName } from "../engine/sink-name.ts"
 import { figure, plural } from "../observability/wording.ts"
 import { partitionNoun } from "./choose-pipelines.ts"
 import type { Colors } from "./colors.ts"
@@ -37,8 +38,7 @@ export function planText(plans: readonly RunPlan[], colors: Colors): string {
         .map(({ table }) => changing.get(table))
         .find((name) => name !== undefined)
       if (toDo(plan).length > 0 || first !== undefined)
-        for (const { sink } of partsOf(plan.runnable))
-          changing.set(`${sink.schema}.${sink.name}`, first ?? plan.runnable.name)
+        for (const { sink } of partsOf(plan.runnable)) changing.set(sinkName(sink), first ?? plan.runnable.name)
       return one(plan, first, colors)
     })
     .join("\n\n")

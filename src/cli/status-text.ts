@@ -1,6 +1,7 @@
 import type { Colors } from "./colors.ts"
 import { redact } from "../core/secrets.ts"
 import { zeroCounts } from "../core/events.ts"
+import type { ListedBreaker } from "../ledger/breakers.ts"
 import type { OverduePartition, PartitionState } from "../ledger/partition-states.ts"
 import type { LastRun, PipelineStatus } from "../ledger/status.ts"
 import { ago, duration, equation, figure, plural } from "../observability/wording.ts"
@@ -19,6 +20,7 @@ export interface StatusView {
   /** Partitions one by one, by pipeline; not of a pipeline that has too many to show. */
   readonly partitions: ReadonlyMap<string, readonly PartitionState[]>
   readonly overdue: ReadonlyMap<string, readonly OverduePartition[]>
+  readonly breakers: readonly ListedBreaker[]
 }
 
 /** Why a pipeline needs attention, in words; empty when it does not. */
@@ -50,7 +52,7 @@ export function statusText(names: readonly string[], view: StatusView, style: Gr
     if (status === undefined) return `${colors.dim("○ never run")}  ${colors.bold(name)}`
     return pipelineText(status, view, style, names.length > 0 && undeclared.includes(name))
   })
-  const text = redact(blocks.join("\n"))
+  const text = redact([...blocks, ...breakerLines(view, colors)].join("\n"))
   return style.unicode ? text : withoutSigns(text)
 }
 
@@ -138,6 +140,26 @@ function overdueLines(overdue: readonly OverduePartition[], now: Date, colors: C
     )
   const more = overdue.length - lines.length
   return more > 0 ? [...lines, `  … and ${figure(more)} more overdue`] : lines
+}
+
+/** Services that are not called, or only on trial, because too many calls failed; closed breakers are nothing to look at. */
+function breakerLines({ breakers, now }: StatusView, colors: Colors): string[] {
+  const rows = breakers
+    .filter(({ state }) => state !== "closed")
+    .map((breaker) => {
+      const { name, state, openedAt } = breaker
+      const mark = state === "open" ? colors.red("◆ open") : colors.yellow("▲ half-open")
+      const since = openedAt === undefined ? "" : `since ${ago(now.getTime() - openedAt.getTime())}`
+      return [mark, name, since, nextTry(breaker, now)]
+    })
+  return rows.length === 0 ? [] : [colors.bold("circuit breakers"), ...columns(rows, { indent: "  " })]
+}
+
+function nextTry({ isProbing, nextTryAt, passedProbes }: ListedBreaker, now: Date): string {
+  const passed = passedProbes > 0 ? `, ${plural(passedProbes, "trial call")} succeeded` : ""
+  const left = nextTryAt === undefined ? 0 : nextTryAt.getTime() - now.getTime()
+  if (isProbing) return `a trial call is on its way, given up in ${duration(left)}${passed}`
+  return left > 0 ? `next try in ${duration(left)}${passed}` : `the next call is tried${passed}`
 }
 
 const errorLines = (error: NonNullable<LastRun["error"]>, colors: Colors): string[] => [

@@ -2,6 +2,8 @@ import type { Pipeline } from "./definition.ts"
 import type { PartitionPlan, PlanOptions } from "./plan-partitions.ts"
 import type { Runnable } from "./project.ts"
 import type { RunReport } from "./report.ts"
+import type { ReplayPlan } from "./replay-plan.ts"
+import type { ReplayOptions, ReplayReport, ReplaySelection } from "./replay.ts"
 import type { RunOptions } from "./run.ts"
 
 // What runs is loaded by the first run, so that declaring pipelines stays light.
@@ -29,4 +31,22 @@ export async function partitionsOf(runnable: Runnable, options: PlanOptions): Pr
   return planPartitions(runnable, options)
 }
 
-export type { PartitionPlan, PlanOptions }
+/**
+ * Takes dead letters of a pipeline through its own path again into its table, exactly once. What is interrupted goes on with the same
+ * call; two at once share the work. Throws `CONFIG` for a pipeline whose letters cannot be replayed, and what keeps it from beginning.
+ */
+export async function replayLetters(pipeline: Pipeline, options: ReplayOptions): Promise<ReplayReport> {
+  const { replayLetters: replay } = await import("./replay.ts")
+  return replay(pipeline, options)
+}
+
+/** What a replay would do; `limit`: letters that are taken through the pipeline for it, default all. Changes nothing. */
+export async function planReplay(
+  pipeline: Pipeline,
+  options: ReplaySelection & { readonly limit?: number },
+): Promise<ReplayPlan> {
+  const { planReplay: plan } = await import("./replay-plan.ts")
+  return plan(pipeline, options)
+}
+
+export type { PartitionPlan, PlanOptions, ReplayOptions, ReplayPlan, ReplayReport, ReplaySelection }

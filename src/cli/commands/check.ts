@@ -3,6 +3,7 @@ import type { SpillwayError } from "../../core/errors.ts"
 import type { Pipeline } from "../../engine/definition.ts"
 import type { Model } from "../../engine/model.ts"
 import { partsOf } from "../../engine/project.ts"
+import { sinkName } from "../../engine/sink-name.ts"
 import { by } from "../../models/partition-unit.ts"
 import { plural } from "../../observability/wording.ts"
 import { choosePipelines, partitionNoun } from "../choose-pipelines.ts"
@@ -79,7 +80,7 @@ async function checkSource(host: Host, loaded: LoadedProject, pipeline: Pipeline
   }
   const partitions = await pipeline.source.list(context, new Map())
   if (partitions.length === 0) host.output.warn(`pipeline ${pipeline.name}: its source has nothing to read`)
-  return `${plural(partitions.length, partitionNoun(pipeline))} at the source (${pipeline.source.kind}) → ${pipeline.sink.schema}.${pipeline.sink.name}`
+  return `${plural(partitions.length, partitionNoun(pipeline))} at the source (${pipeline.source.kind}) → ${sinkName(pipeline.sink)}`
 }
 
 async function checkModel(host: Host, model: Model): Promise<string> {

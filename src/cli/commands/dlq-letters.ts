@@ -1,7 +1,8 @@
 import { resolve } from "node:path"
 import type { Command } from "commander"
 import { describeLetter } from "../../dead-letters/described-letter.ts"
-import { envelope } from "../../dead-letters/export.ts"
+import { envelope } from "../../dead-letters/envelope.ts"
+import type { Masking } from "../../dead-letters/masking.ts"
 import type { Selection } from "../../dead-letters/selection.ts"
 import { visible } from "../../dead-letters/visible.ts"
 import type { StoredLetter } from "../../ledger/dead-letter-rows.ts"
@@ -93,15 +94,16 @@ async function withChosen<T>(
 
 async function listLetters(host: Host, options: LetterOptions & { limit: string }): Promise<Outcome> {
   const limit = countOption("--limit", options.limit, MOST_LISTED, 1)
-  const letters = await withChosen(host, options, async (session, selection) => {
+  const { letters, style } = await withChosen(host, options, async (session, selection) => {
     const { readLetters } = await import("../../ledger/dead-letter-rows.ts")
-    return readLetters(session, await conditionOf(selection), limit)
+    const letters = await readLetters(session, await conditionOf(selection), limit)
+    return { letters, style: await styleOf(session, options) }
   })
   if (letters.length === 0) host.output.note("no dead letter passes this filter")
   if (letters.length === limit) host.output.note(`only the newest ${figure(limit)} are listed; --limit gives more`)
   return {
-    data: letters.map((letter) => letterData(letter, options)),
-    text: columns(letters.map((letter) => letterRow(letter, options, host.output.width))).join("\n"),
+    data: letters.map((letter) => letterData(letter, style)),
+    text: columns(letters.map((letter) => letterRow(letter, style, host.output.width))).join("\n"),
   }
 }
 
@@ -110,8 +112,19 @@ async function conditionOf(selection: Selection | undefined): Promise<LetterCond
   return conditionFor(selection)
 }
 
-function letterData(letter: StoredLetter, options: LetterOptions): unknown {
-  const { id, time, code, message, place, record, raw, rawEncoding, difference } = described(letter, options)
+/** What of letters is masked. */
+interface Style {
+  readonly masking: Masking
+  readonly secrets: ReadonlyMap<string, readonly string[]>
+}
+
+async function styleOf(session: Session, options: LetterOptions): Promise<Style> {
+  const { readSecretFields } = await import("../../ledger/secret-fields.ts")
+  return { masking: maskingOf(options), secrets: await readSecretFields(session) }
+}
+
+function letterData(letter: StoredLetter, style: Style): unknown {
+  const { id, time, code, message, place, record, raw, rawEncoding, difference } = described(letter, style)
   return {
     ...{ id, time, code, message, place, record, difference },
     raw: raw ?? null,
@@ -127,31 +140,32 @@ function letterData(letter: StoredLetter, options: LetterOptions): unknown {
   }
 }
 
-const described = (letter: StoredLetter, options: LetterOptions): ReturnType<typeof describeLetter> =>
-  describeLetter(envelope(letter), maskingOf(options))
+const described = (letter: StoredLetter, { masking, secrets }: Style): ReturnType<typeof describeLetter> =>
+  describeLetter(envelope(letter, secrets.get(letter.pipeline_name)), masking)
 
-function letterRow(letter: StoredLetter, options: LetterOptions, width: number): string[] {
-  const { id, code, message, place } = described(letter, options)
+function letterRow(letter: StoredLetter, style: Style, width: number): string[] {
+  const { id, code, message, place } = described(letter, style)
   const time = letter.last_seen.toISOString().slice(0, 16).replace("T", " ")
   return [id, time, letter.status, code, cut(visible(place), 40), cut(visible(message), Math.max(30, width - 60))]
 }
 
 async function showLetters(host: Host, ids: readonly string[], options: LetterOptions): Promise<Outcome> {
   const wanted: Selection = { kind: "is", word: "id", values: ids }
-  const letters = await withChosen(host, options, async (session) => {
+  const { letters, style } = await withChosen(host, options, async (session) => {
     const { readLetters } = await import("../../ledger/dead-letter-rows.ts")
-    return readLetters(session, await conditionOf(wanted), ids.length)
+    const letters = await readLetters(session, await conditionOf(wanted), ids.length)
+    return { letters, style: await styleOf(session, options) }
   })
   const missing = ids.filter((id) => !letters.some((letter) => letter.id === id))
   if (missing.length > 0)
     throw notFound(`there is no dead letter ${missing.join(", ")}`, { hint: "spillway dlq list shows their ids" })
   return {
-    data: letters.map((letter) => letterData(letter, options)),
-    text: letters.map((letter) => letterText(host, letter, options)).join("\n\n"),
+    data: letters.map((letter) => letterData(letter, style)),
+    text: letters.map((letter) => letterText(host, letter, style)).join("\n\n"),
   }
 }
 
-function letterText(host: Host, letter: StoredLetter, options: LetterOptions): string {
+function letterText(host: Host, letter: StoredLetter, style: Style): string {
   const { colors, width } = host.output
   const facts = [
     ["pipeline", letter.pipeline_name],
@@ -164,7 +178,7 @@ function letterText(host: Host, letter: StoredLetter, options: LetterOptions): s
     ],
     ["seen", `first ${letter.first_seen.toISOString()}, last ${letter.last_seen.toISOString()}`],
   ].map(([name = "", value = ""]) => [colors.dim(name), visible(value)])
-  const [, ...detail] = sampleDetail(described(letter, options), colors, Math.max(width, 200))
+  const [, ...detail] = sampleDetail(described(letter, style), colors, Math.max(width, 200))
   return [...columns(facts), ...detail.map((line) => line.replace(/^ {4}/, ""))].join("\n")
 }
 
@@ -224,11 +238,12 @@ async function importFile(host: Host, file: string, pipeline: string): Promise<O
   const outcome = await withDatabase(host, directory, (session) =>
     importLetters(session, { files, path, stdin: process.stdin, pipeline, now: clock.now() }),
   )
-  for (const { where, reason } of outcome.unread.slice(0, 10)) host.output.warn(`${where}: ${reason}`)
-  const { read, added, known, unread } = outcome
+  const { read, added, known, unread, unreadCount } = outcome
+  for (const { where, reason } of unread) host.output.warn(`${visible(where)}: ${reason}`)
+  if (unreadCount > unread.length) host.output.warn(`… and ${figure(unreadCount - unread.length)} more not readable`)
   const text = `${plural(read, "letter")} read, ${figure(added)} added, ${figure(known)} known already`
   return {
-    data: { read, added, known, unread: unread.length },
-    text: unread.length === 0 ? text : `${text}, ${figure(unread.length)} not readable`,
+    data: { read, added, known, unread: unreadCount, unreadSamples: unread },
+    text: unreadCount === 0 ? text : `${text}, ${figure(unreadCount)} not readable`,
   }
 }

@@ -5,6 +5,7 @@ import { SpillwayError, systemCode } from "../../core/errors.ts"
 import type { Files } from "../../core/files.ts"
 import type { LetterFilter } from "../../dead-letters/export.ts"
 import { plural } from "../../observability/wording.ts"
+import { maskingOf, withReveal, type LetterOptions } from "../letter-options.ts"
 import { withExistingDatabase } from "../database.ts"
 import { usageError } from "../errors.ts"
 import type { CommandContext, Host } from "../host.ts"
@@ -13,7 +14,7 @@ import type { Outcome } from "../output.ts"
 import { locateFolder } from "../project.ts"
 import { sinceDate } from "../since.ts"
 
-interface ExportOptions {
+interface ExportOptions extends Pick<LetterOptions, "reveal"> {
   pipeline?: string
   code?: string
   status?: string
@@ -28,9 +29,8 @@ export function dlqCommand(program: Command, context: CommandContext): void {
     .command("dlq")
     .description("dead letters: records that were set aside, with the reason")
     .addHelpText("after", "\nExamples:\n  spillway dlq export --pipeline orders --out letters.jsonl")
-  dlq
-    .command("export")
-    .description("write dead letters as JSON lines")
+  withReveal(dlq.command("export"))
+    .description("write dead letters as JSON lines, with what is secret masked; such lines cannot be imported again")
     .option("--pipeline <name>", "only of this pipeline")
     .option("--code <code>", "only with this error code")
     .option("--status <status>", `only with this status: ${STATUSES.join(", ")}`)
@@ -52,16 +52,30 @@ async function exportLetters(host: Host, options: ExportOptions): Promise<Outcom
   const filter = filterOf(options, host.ports.clock.now())
   const directory = await locateFolder(host.projectOption, host.directory, host.ports.files)
   const { exportDeadLetters } = await import("../../dead-letters/export.ts")
+  let masked = 0
+  async function* linesOf(letters: ReturnType<typeof exportDeadLetters>): AsyncIterable<string> {
+    for await (const letter of letters) {
+      if (letter.masked) masked++
+      yield letter.line
+    }
+  }
   const written = await withExistingDatabase(host, directory, (session) => {
-    const lines = exportDeadLetters(session, filter)
+    const lines = linesOf(exportDeadLetters(session, filter, maskingOf(options)))
     return options.out === undefined
       ? toStdout(host, lines)
       : toFile(host.ports.files, resolve(host.directory, options.out), lines)
   })
   const letters = written ?? 0
-  if (options.out === undefined) return { data: { letters } }
+  if (masked > 0)
+    host.output.warn(
+      `${plural(masked, "letter")} have secret fields, which are masked: only --reveal FIELD writes what can be imported again`,
+    )
+  if (options.out === undefined) return { data: { letters, masked } }
   if (written === undefined) host.output.warn("nothing has run yet: there are no dead letters, and no file was written")
-  return { data: { letters, file: options.out }, text: `${plural(letters, "dead letter")} written to ${options.out}` }
+  return {
+    data: { letters, masked, file: options.out },
+    text: `${plural(letters, "dead letter")} written to ${options.out}`,
+  }
 }
 
 function filterOf(options: ExportOptions, now: number): LetterFilter {

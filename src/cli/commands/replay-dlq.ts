@@ -1,26 +1,24 @@
-import { userInfo } from "node:os"
 import { resolve } from "node:path"
 import type { Command } from "commander"
 import type { JsonValue } from "../../core/json.ts"
 import type { Patch } from "../../dead-letters/patch.ts"
 import { allOf, type Selection } from "../../dead-letters/selection.ts"
 import type { Pipeline } from "../../engine/definition.ts"
-import { partsOf } from "../../engine/project.ts"
 import type { ReplayPlan } from "../../engine/replay-plan.ts"
 import type { ReplayReport } from "../../engine/replay.ts"
 import { figure, plural } from "../../observability/wording.ts"
 import type { Database } from "../../postgres/session.ts"
 import { confirm } from "../confirm.ts"
 import { inSession } from "../database.ts"
-import { notFound, usageError } from "../errors.ts"
-import { exitCodeOf, exitCodes, worst, type ExitCode } from "../exit-codes.ts"
+import { usageError } from "../errors.ts"
+import { worst } from "../exit-codes.ts"
 import type { CommandContext, Host } from "../host.ts"
 import { interruptOf } from "../interrupt.ts"
 import { countOption, selectionOf, withLetterOptions, type LetterOptions } from "../letter-options.ts"
-import { suggestion } from "../nearest.ts"
 import type { Outcome } from "../output.ts"
 import { patchOption } from "../patch-option.ts"
-import { loadProject, type LoadedProject } from "../project.ts"
+import { loadProject } from "../project.ts"
+import { exitCodeOfReplay, operatingSystemUser, pipelinesOf } from "../replaying.ts"
 import { replayPlanText, replayReportText, sumOf } from "../replay-text.ts"
 import { textProgress } from "../text-progress.ts"
 
@@ -166,19 +164,6 @@ function limitsOf(flags: ReplayFlags): { canary?: number; rate?: number; abortAb
   }
 }
 
-/** All pipelines of the project, also those that are stages; or the one named. */
-function pipelinesOf({ project, file }: LoadedProject, name: string | undefined): Pipeline[] {
-  const all = project.pipelines.flatMap((runnable) => partsOf(runnable)).filter((part) => part.kind === "pipeline")
-  if (name === undefined) return all
-  const found = all.filter((pipeline) => pipeline.name === name)
-  if (found.length > 0) return found
-  const known = all.map((pipeline) => pipeline.name)
-  throw notFound(`the project has no pipeline "${name}" that loads records`, {
-    where: file,
-    hint: suggestion(name, known, `it has ${known.join(", ")}`),
-  })
-}
-
 /** What the options choose, and as what the ledger keeps it. */
 async function choose(
   host: Host,
@@ -243,15 +228,6 @@ function nothingChosen(host: Host, flags: ReplayFlags): Outcome {
   return { data: { plans: [], replays: [] } }
 }
 
-/** Who runs this command; a user without a name in the system's list is known by number. */
-function operatingSystemUser(): string {
-  try {
-    return userInfo().username
-  } catch {
-    return `uid ${process.getuid?.() ?? "unknown"}`
-  }
-}
-
 function outcomeOf(host: Host, reports: readonly ReplayReport[]): Outcome {
   const loaded = reports.reduce((sum, { outcomes }) => sum + (outcomes["loaded"] ?? 0), 0)
   if (loaded > 0) host.output.note("what is built from these tables follows with: spillway run")
@@ -263,12 +239,4 @@ function outcomeOf(host: Host, reports: readonly ReplayReport[]): Outcome {
     exitCode: worst(reports.map(exitCodeOfReplay)),
     error,
   }
-}
-
-function exitCodeOfReplay({ status, outcomes, error }: ReplayReport): ExitCode {
-  if (status === "interrupted") return exitCodes.interrupted
-  if (status === "aborted") return exitCodes.failure
-  if (status === "failed") return error === undefined ? exitCodes.failure : exitCodeOf(error)
-  const short = (outcomes["failed"] ?? 0) + (outcomes["poisoned"] ?? 0) + (outcomes["left"] ?? 0)
-  return short > 0 ? exitCodes.partial : exitCodes.ok
 }

@@ -113,6 +113,7 @@ const nothingThere = (host: Host): StatusView => ({
   pipelines: new Map(),
   partitions: new Map(),
   overdue: new Map(),
+  breakers: [],
 })
 
 async function look(
@@ -121,7 +122,7 @@ async function look(
   flags: StatusFlags,
   plan: (session: Session, name: string) => Promise<PartitionPlan[]>,
 ): Promise<StatusView> {
-  const { now, pipelines } = await readStatus(session)
+  const { now, pipelines, breakers } = await readStatus(session)
   const wanted = [...pipelines.values()].filter((known) =>
     flags.partitions === undefined
       ? host.output.json || numberOf(known.partitions) <= MOST_PARTITIONS
@@ -130,7 +131,7 @@ async function look(
   const partitions = new Map<string, PartitionState[]>()
   for (const { pipeline } of wanted)
     partitions.set(pipeline, withPlan(await partitionStates(session, pipeline), await plan(session, pipeline)))
-  return { now, pipelines, partitions, overdue: await overduePartitions(session) }
+  return { now, pipelines, partitions, overdue: await overduePartitions(session), breakers }
 }
 
 const numberOf = (counts: Readonly<Record<string, number>>): number =>
@@ -147,7 +148,7 @@ function outcomeOf(host: Host, flags: StatusFlags, declared: readonly string[], 
   const message = degraded.map((pipeline) => `${pipeline.pipeline}: ${pipeline.troubles.join(", ")}`).join("; ")
   if (failing) host.output.note(`degraded: ${message}`)
   return {
-    data: { pipelines, degraded: degraded.length > 0, at: view.now },
+    data: { pipelines, breakers: view.breakers, degraded: degraded.length > 0, at: view.now },
     text:
       flags.partitions === undefined
         ? statusText(declared, view, styleOf(host))
