@@ -34,6 +34,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
     "models",
     "postgres",
     "ledger",
+    "dead-letters",
     "engine",
     "validate",
     "scheduler",
