@@ -4,6 +4,7 @@ import { backfillCommand } from "./commands/backfill.ts"
 import { checkCommand } from "./commands/check.ts"
 import { dbCommand } from "./commands/db.ts"
 import { dlqCommand } from "./commands/dlq.ts"
+import { dlqReplaysCommand } from "./commands/dlq-replays.ts"
 import { dlqEditCommand } from "./commands/dlq-edit.ts"
 import { dlqLettersCommands } from "./commands/dlq-letters.ts"
 import { explainCommand } from "./commands/explain.ts"
@@ -101,6 +102,7 @@ function buildProgram(context: CommandContext, output: Output): Command {
     dlqCommand,
     dlqLettersCommands,
     dlqEditCommand,
+    dlqReplaysCommand,
     replayCommand,
     triageCommand,
     explainCommand,

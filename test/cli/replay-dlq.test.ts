@@ -73,6 +73,13 @@ describe("replay-dlq", () => {
       },
     })
     expect(await lines(`SELECT DISTINCT requested_by AS line FROM ops.replays`)).toEqual([userInfo().username])
+    const listed = await cli(["dlq", "replays"])
+    expect(listed.stdout.trimEnd().split("\n")).toEqual([
+      expect.stringMatching(
+        new RegExp(`^[\\d: -]{16} +${userInfo().username} +orders +completed +1 failed +all +replay_`),
+      ) as string,
+      expect.stringMatching(/ orders +completed +2 loaded +group v1:[0-9a-f]+, patched +replay_/) as string,
+    ])
     const none = await cli(["replay-dlq", "--group", group, "--yes"])
     expect(none).toMatchObject({ code: 0, stdout: "" })
     expect(none.stderr).toContain("no pending letter is chosen")
