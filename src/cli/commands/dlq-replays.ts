@@ -62,6 +62,8 @@ function replayLine(replay: ReplayRow): string[] {
 function chosenBy({ selection, patch }: ReplayRow): string {
   const given =
     typeof selection === "object" && selection !== null && !Array.isArray(selection) ? Object.entries(selection) : []
-  const parts = given.filter(([, value]) => value !== null).map(([name, value]) => `${name} ${typeof value === "string" ? value : JSON.stringify(value)}`)
+  const parts = given
+    .filter(([, value]) => value !== null)
+    .map(([name, value]) => `${name} ${typeof value === "string" ? value : JSON.stringify(value)}`)
   return [...(parts.length === 0 ? ["all"] : parts), ...(patch === null ? [] : ["patched"])].join(", ")
 }
