@@ -1,7 +1,6 @@
 import { resolve } from "node:path"
 import { errorCodes, isErrorCode } from "../core/error-catalog.ts"
 import { SpillwayError, systemCode, type ErrorCode } from "../core/errors.ts"
-import type { Project } from "../engine/project.ts"
 import { suppressions, type SuppressionRule } from "../resilience/suppression.ts"
 import { recogniseError, usageError } from "./errors.ts"
 import type { Host } from "./host.ts"
@@ -21,7 +20,7 @@ async function projectRules(host: Host): Promise<readonly SuppressionRule[]> {
   if (host.projectOption === undefined && !(await hasProject(host))) return []
   try {
     const { project } = await loadProject(host.projectOption, { directory, env, files: ports.files })
-    return (project as Project & { readonly suppress?: readonly SuppressionRule[] }).suppress ?? []
+    return project.suppress
   } catch (thrown) {
     if (host.projectOption !== undefined) throw thrown
     host.output.warn(

@@ -10,6 +10,8 @@ export interface Clock {
   sleep(ms: number, signal?: AbortSignal): Promise<void>
   /** Lets everything go on that is ready to (input, output, timers), then resolves: what works for long calls it now and then. */
   turn(): Promise<void>
+  /** Calls `task` once, after `ms` milliseconds, unless the returned function was called by then. Cheaper than a `sleep` that is given up. */
+  after(ms: number, task: () => void): () => void
   /** Calls `task` every `ms` milliseconds until the returned function is called. Never keeps the process alive. */
   every(ms: number, task: () => void): () => void
 }
@@ -26,6 +28,10 @@ export const systemClock: Clock = {
     }
   },
   turn: () => immediate(),
+  after: (ms, task) => {
+    const timer = setTimeout(task, ms)
+    return () => clearTimeout(timer)
+  },
   every: (ms, task) => {
     const timer = setInterval(task, ms)
     timer.unref()

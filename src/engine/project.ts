@@ -1,7 +1,9 @@
 import { SpillwayError } from "../core/errors.ts"
 import { retentionOf, type RetentionOptions } from "../ledger/retention.ts"
+import { suppressions, type SuppressionRule } from "../resilience/suppression.ts"
 import type { Pipeline } from "./definition.ts"
 import type { Model } from "./model.ts"
+import { sinkName } from "./sink-name.ts"
 import type { Stages } from "./stages.ts"
 
 /** What a project runs. */
@@ -11,6 +13,8 @@ export interface ProjectOptions {
   pipelines: readonly Runnable[]
   /** How long `spillway prune` keeps what `ops` gathers: `{ logs: "30 days" }`. */
   retention?: RetentionOptions
+  /** Failures of addresses that are expected for a while: `[{ pattern: "https://host/old/*", status: 404, reason: "…", expires: "2026-12-31" }]`. */
+  suppress?: readonly SuppressionRule[]
 }
 
 /** What `spillway.config.ts` exports. */
@@ -19,9 +23,10 @@ export interface Project {
   /** In the order in which they run: a table is written before it is read. */
   readonly pipelines: readonly Runnable[]
   readonly retention: RetentionOptions
+  readonly suppress: readonly SuppressionRule[]
 }
 
-/** Declares a project. Throws `CONFIG` when two names are the same, tables depend on one another in a circle, or a duration is none. */
+/** Declares a project. Throws `CONFIG` when two names are the same, tables depend on one another in a circle, a duration is none, or a rule is wrong. */
 export function project(options: ProjectOptions): Project {
   const names = options.pipelines.flatMap((runnable) =>
     runnable.kind === "stages" ? [runnable.name, ...runnable.stages.map((stage) => stage.name)] : [runnable.name],
@@ -33,14 +38,16 @@ export function project(options: ProjectOptions): Project {
     })
   const retention = options.retention ?? {}
   retentionOf(retention)
-  return { kind: "spillway-project", pipelines: inOrder(options.pipelines), retention }
+  const suppress = options.suppress ?? []
+  suppressions(suppress)
+  return { kind: "spillway-project", pipelines: inOrder(options.pipelines), retention, suppress }
 }
 
 /** The pipelines and models that carry a runnable out. */
 export const partsOf = (runnable: Runnable): readonly (Pipeline | Model)[] =>
   runnable.kind === "stages" ? runnable.stages : [runnable]
 
-const writes = (runnable: Runnable): string[] => partsOf(runnable).map(({ sink }) => `${sink.schema}.${sink.name}`)
+const writes = (runnable: Runnable): string[] => partsOf(runnable).map(({ sink }) => sinkName(sink))
 
 const readsOf = (runnable: Runnable): string[] =>
   partsOf(runnable).flatMap((part) => (part.kind === "model" ? part.reads.map((read) => read.table) : []))

@@ -128,26 +128,52 @@ async function writeBreaker(session: Session, name: string, version: number, nex
 export interface ListedBreaker {
   readonly name: string
   readonly state: BreakerRow["state"]
+  /** Since when calls are refused; undefined while it is closed. */
   readonly openedAt: Date | undefined
-  /** When the first trial call may go. */
-  readonly retryAt: Date | undefined
+  /** When the next trial call may go; undefined while it is closed. Past when it may go at once. */
+  readonly nextTryAt: Date | undefined
+  /** A trial call is on its way: the next may go when it has ended, `nextTryAt` at the latest. */
+  readonly isProbing: boolean
+  /** Trial calls that succeeded in a row. */
+  readonly passedProbes: number
   readonly updatedAt: Date
 }
 
-/** All breakers, those that are not closed first. */
+interface ListedRow {
+  readonly name: string
+  readonly state: BreakerRow["state"]
+  readonly opened_at: Date | null
+  readonly retry_at: Date | null
+  readonly updated_at: Date
+  readonly passed: number
+  /** When the trial call that is on its way is taken for lost. */
+  readonly probe_until: Date | null
+}
+
+/** All breakers, those that are not closed first. A row that somebody wrote by hand may lack anything. */
 export async function listBreakers(session: Session): Promise<ListedBreaker[]> {
-  const { rows } = await session.query<{
-    name: string
-    state: BreakerRow["state"]
-    opened_at: Date | null
-    retry_at: Date | null
-    updated_at: Date
-  }>("SELECT name, state, opened_at, retry_at, updated_at FROM ops.breakers ORDER BY state = 'closed', name")
-  return rows.map((row) => ({
-    name: row.name,
-    state: row.state,
-    openedAt: row.opened_at ?? undefined,
-    retryAt: row.retry_at ?? undefined,
-    updatedAt: row.updated_at,
-  }))
+  const { rows } = await session.query<ListedRow>(
+    `SELECT name, state, opened_at, retry_at, updated_at,
+            CASE WHEN jsonb_typeof(stats -> 'passed') = 'number' THEN (stats ->> 'passed')::float8 ELSE 0 END AS passed,
+            CASE WHEN jsonb_typeof(stats -> 'probe' -> 'until') = 'number'
+                 THEN to_timestamp((stats -> 'probe' ->> 'until')::float8 / 1000) END AS probe_until
+     FROM ops.breakers ORDER BY state = 'closed', name`,
+  )
+  const { rows: clock } = await session.query<{ now: Date }>("SELECT clock_timestamp() AS now")
+  return rows.map((row) => listed(row, clock[0]?.now ?? row.updated_at))
+}
+
+function listed(row: ListedRow, now: Date): ListedBreaker {
+  const { name, state, updated_at: updatedAt, passed } = row
+  const isProbing = state === "half_open" && row.probe_until !== null && row.probe_until > now
+  const next = { closed: null, open: row.retry_at ?? updatedAt, half_open: isProbing ? row.probe_until : updatedAt }
+  return {
+    name,
+    state,
+    openedAt: state === "closed" ? undefined : (row.opened_at ?? updatedAt),
+    nextTryAt: next[state] ?? undefined,
+    isProbing,
+    passedProbes: state === "half_open" ? passed : 0,
+    updatedAt,
+  }
 }

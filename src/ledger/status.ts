@@ -1,5 +1,6 @@
 import type { Counts, RunStatus } from "../core/events.ts"
 import type { Session } from "../postgres/session.ts"
+import { listBreakers, type ListedBreaker } from "./breakers.ts"
 
 /** What is worth knowing of each pipeline at a glance. */
 export interface PipelineStatus {
@@ -56,8 +57,15 @@ export interface LeaseHolder {
 /** More would fill the screen; the number of all is in `partitions`. */
 const HELD_SHOWN = 50
 
-/** The state of every pipeline the ledger knows, by name, and the database's time that "since" counts to. */
-export async function readStatus(session: Session): Promise<{ now: Date; pipelines: Map<string, PipelineStatus> }> {
+export interface LedgerStatus {
+  /** The database's time, that "since" counts to. */
+  readonly now: Date
+  readonly pipelines: Map<string, PipelineStatus>
+  readonly breakers: readonly ListedBreaker[]
+}
+
+/** The state of every pipeline the ledger knows, by name, and of the breakers that all share. */
+export async function readStatus(session: Session): Promise<LedgerStatus> {
   const { rows } = await session.query<{ now: Date }>(`SELECT clock_timestamp() AS now`)
   const runs = await lastRuns(session)
   const partitions = await countsBy(
@@ -84,7 +92,7 @@ export async function readStatus(session: Session): Promise<{ now: Date; pipelin
       },
     ]),
   )
-  return { now: rows[0]?.now ?? new Date(0), pipelines }
+  return { now: rows[0]?.now ?? new Date(0), pipelines, breakers: await listBreakers(session) }
 }
 
 async function lastRuns(session: Session): Promise<Map<string, LastRun>> {

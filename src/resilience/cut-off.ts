@@ -2,9 +2,6 @@ import type { Clock } from "../core/clock.ts"
 import type { SpillwayError } from "../core/errors.ts"
 import { cancellation, type Body, type Call } from "./policy.ts"
 
-/** Stops a timer; made once, because a new exception with its stack costs more than the timer. */
-const SETTLED = new Error("settled")
-
 /** Longer timers overflow in Node and fire at once. */
 const LONGEST_TIMER_MS = 2 ** 31 - 1
 
@@ -62,20 +59,25 @@ function watch(
     cut(cancellation(signal))
     return () => undefined
   }
-  const timer = new AbortController()
   const onAbort = (): void => {
     if (signal !== undefined) cut(cancellation(signal))
   }
   signal?.addEventListener("abort", onAbort, { once: true })
-  if (ms !== Infinity)
-    sleepLong(clock, ms, timer.signal).then(
-      () => cut(expired()),
-      () => undefined,
-    )
+  const stopTimer = ms === Infinity ? undefined : afterLong(clock, ms, () => cut(expired()))
   return () => {
     signal?.removeEventListener("abort", onAbort)
-    timer.abort(SETTLED)
+    stopTimer?.()
   }
+}
+
+/** `clock.after` for any length. */
+function afterLong(clock: Clock, ms: number, task: () => void): () => void {
+  const left = ms - LONGEST_TIMER_MS
+  let cancel = clock.after(Math.min(Math.ceil(ms), LONGEST_TIMER_MS), () => {
+    if (left <= 0) task()
+    else cancel = afterLong(clock, left, task)
+  })
+  return () => cancel()
 }
 
 /** `clock.sleep` for any length. */

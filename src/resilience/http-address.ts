@@ -50,8 +50,26 @@ export function secretsOf(url: URL, headers: Readonly<Record<string, string>>): 
     found.push(value, credentials)
     if (/^basic$/i.test(scheme)) found.push(...Buffer.from(credentials, "base64").toString("utf8").split(":"))
   }
-  return found.filter((secret) => secret.length >= SHORTEST_SECRET).sort((a, b) => b.length - a.length)
+  return longestFirst(found)
 }
+
+/** The secrets in a body that is JSON or a form, by the names of its fields. */
+export function secretsOfBody(body: string | Uint8Array | undefined): readonly string[] {
+  if (typeof body !== "string") return []
+  const found: string[] = []
+  const look = (name: string, value: unknown): void => {
+    if (typeof value === "string" && SECRET_PARAMETER.test(name)) found.push(value, encodeURIComponent(value))
+  }
+  try {
+    JSON.parse(body, look)
+  } catch {
+    for (const [name, value] of new URLSearchParams(body)) look(name, value)
+  }
+  return longestFirst(found)
+}
+
+const longestFirst = (secrets: readonly string[]): readonly string[] =>
+  secrets.filter((secret) => secret.length >= SHORTEST_SECRET).sort((a, b) => b.length - a.length)
 
 function decoded(text: string): string {
   try {

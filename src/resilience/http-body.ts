@@ -7,10 +7,15 @@ import { cancellation } from "./policy.ts"
 export interface BodyLimits {
   /** Of the body as it travels, and again after decompression. */
   readonly maxBytes: number
+  /** Of the decompressed body ÷ the body as it travels, beyond the first 16 MiB. */
+  readonly maxExpansion: number
   /** The address as it may be shown. */
   readonly where: string
   readonly signal: AbortSignal | undefined
 }
+
+/** So much is let through however small its compressed form: a page of zeros is no attack. */
+const FREE_EXPANSION_BYTES = 16 * 1024 * 1024
 
 /** What can be decompressed, best first. */
 export const ACCEPTED_ENCODINGS = "zstd, br, gzip"
@@ -39,9 +44,7 @@ export async function* readChunks(
     if (Number(headers["content-length"]) > maxBytes) throw tooLarge(maxBytes, where)
     signal?.addEventListener("abort", abort, { once: true })
     const encodings = encodingsOf(headers["content-encoding"])
-    let chunks: AsyncIterable<unknown> = body
-    if (encodings.length > 0) chunks = decompressed(bounded(body, limits), encodings, where)
-    yield* bounded(chunks, limits)
+    yield* encodings.length > 0 ? expanded(body, encodings, limits) : bounded(body, limits)
   } catch (error) {
     if (signal?.aborted) throw cancellation(signal)
     throw transportError(error, where)
@@ -64,14 +67,31 @@ export async function readWhole(
 
 async function* bounded(
   chunks: AsyncIterable<unknown>,
-  limits: BodyLimits,
+  { maxBytes, where }: BodyLimits,
+  onBytes: (bytes: number) => void = () => undefined,
 ): AsyncGenerator<Uint8Array, void, undefined> {
   let bytes = 0
   for await (const chunk of chunks as AsyncIterable<Uint8Array>) {
     bytes += chunk.byteLength
-    if (bytes > limits.maxBytes) throw tooLarge(limits.maxBytes, limits.where)
+    if (bytes > maxBytes) throw tooLarge(maxBytes, where)
+    onBytes(bytes)
     yield chunk
   }
+}
+
+/** Decompressed, as long as that is in proportion to what came. */
+async function* expanded(
+  chunks: AsyncIterable<unknown>,
+  encodings: readonly string[],
+  limits: BodyLimits,
+): AsyncGenerator<Uint8Array, void, undefined> {
+  const { where, maxExpansion } = limits
+  let travelled = 0
+  const counted = bounded(chunks, limits, (bytes) => (travelled = bytes))
+  const requireProportion = (bytes: number): void => {
+    if (bytes > FREE_EXPANSION_BYTES && bytes > maxExpansion * travelled) throw outOfProportion(maxExpansion, where)
+  }
+  yield* bounded(decompressed(counted, encodings, where), limits, requireProportion)
 }
 
 function decompressed(
@@ -103,6 +123,13 @@ const tooLarge = (maxBytes: number, where: string): SpillwayError =>
     where,
     hint: "raise maxBodyBytes if so much is expected, or ask for smaller pages",
     context: { maxBodyBytes: maxBytes },
+  })
+
+const outOfProportion = (maxExpansion: number, where: string): SpillwayError =>
+  new SpillwayError("RESOURCE", `the body grows to more than ${maxExpansion} times its size when it is decompressed`, {
+    where,
+    hint: "it may be made to flood whoever reads it; if it is meant to be so, raise maxExpansion",
+    context: { maxExpansion },
   })
 
 const unknownEncoding = (encoding: string, where: string): SpillwayError =>

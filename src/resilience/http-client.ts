@@ -10,7 +10,7 @@ import {
   type CircuitBreakerOptions,
 } from "./circuit-breaker.ts"
 import { milliseconds, type Duration } from "./duration.ts"
-import { parseAddress, secretsOf, shownAddress, withoutSecrets } from "./http-address.ts"
+import { parseAddress, secretsOf, secretsOfBody, shownAddress, withoutSecrets } from "./http-address.ts"
 import { ACCEPTED_ENCODINGS, readChunks, readWhole, type BodyLimits } from "./http-body.ts"
 import { EXCERPT_BYTES, statusError } from "./http-errors.ts"
 import {
@@ -26,6 +26,7 @@ import { Transport, type Answer, type Exchange } from "./http-transport.ts"
 import { numberOption } from "./options.ts"
 import { compose, systemPolicyPorts, type Call, type Policy, type PolicyPorts } from "./policy.ts"
 import { follow, type Arrival, type RedirectNotice } from "./redirects.ts"
+import { isRefusedUnread, isRepeatable } from "./repeatable.ts"
 import { isRetryable } from "./retryable.ts"
 import { retry, type RetryNotice, type RetryOptions } from "./retry-policy.ts"
 import { suppressions, type SuppressionCount, type SuppressionRule, type Suppressions } from "./suppression.ts"
@@ -46,6 +47,8 @@ export interface HttpClientOptions {
   readonly tryTimeout?: Duration | undefined
   /** Of one body, as it travels and decompressed. Default 64 MiB; `open` has no limit unless one is given. */
   readonly maxBodyBytes?: number | undefined
+  /** A body that is more than so many times larger when it is decompressed is refused, beyond its first 16 MiB. Default 200; `Infinity` for no limit. */
+  readonly maxExpansion?: number | undefined
   /** Default 10; 0 refuses the first. */
   readonly maxRedirects?: number | undefined
   /** Refuses private, loopback, link-local and cloud metadata addresses, whatever name leads there. Default false. */
@@ -127,7 +130,7 @@ export function httpClient(options: HttpClientOptions = {}): HttpClient<Suppress
 }
 
 const DEFAULT_BODY_BYTES = 64 * 1024 * 1024
-const REPEATABLE = new Set(["GET", "HEAD", "PUT", "DELETE", "OPTIONS"])
+const DEFAULT_EXPANSION = 200
 const WITHOUT_BODY = new Set([204, 205, 304])
 
 /** What one host has to itself. */
@@ -167,6 +170,7 @@ class Client implements HttpClient<SuppressedFailure> {
       breaker === false ? undefined : { store: memoryBreakerStore(this.#ports.clock), ...breaker, ports: this.#ports }
     this.#maxRedirects = numberOption("maxRedirects", options.maxRedirects ?? 10, { min: 0, whole: true })
     numberOption("maxBodyBytes", options.maxBodyBytes ?? DEFAULT_BODY_BYTES, { min: 0 })
+    numberOption("maxExpansion", options.maxExpansion ?? DEFAULT_EXPANSION, { min: 1 })
     this.#base = options.baseUrl === undefined ? undefined : parseAddress(String(options.baseUrl))
     this.#hostFor("options.are.checked.here")
     this.#hosts.clear()
@@ -180,7 +184,7 @@ class Client implements HttpClient<SuppressedFailure> {
   request(request: HttpRequest): Promise<HttpResponse | SuppressedFailure> {
     const maxBytes = this.#options.maxBodyBytes ?? DEFAULT_BODY_BYTES
     return this.#call(request, async (arrival, head, limits) => {
-      const body = await readWhole(arrival.body, arrival.headers, { ...limits, maxBytes })
+      const body = await readWhole(arrival.body, arrival.headers, { ...limits, ...this.#expansion(), maxBytes })
       return response(head, body, limits.where)
     })
   }
@@ -189,7 +193,8 @@ class Client implements HttpClient<SuppressedFailure> {
     const maxBytes = this.#options.maxBodyBytes ?? Infinity
     return this.#call(request, (arrival, head, { where }) => {
       // The try is over when the headers are there: from here on only the caller gives up.
-      const body = readChunks(arrival.body, arrival.headers, { where, signal: request.signal, maxBytes })
+      const limits = { ...this.#expansion(), where, signal: request.signal, maxBytes }
+      const body = readChunks(arrival.body, arrival.headers, limits)
       return Promise.resolve({ ...head, body, discard: () => void arrival.body.destroy() })
     })
   }
@@ -198,14 +203,18 @@ class Client implements HttpClient<SuppressedFailure> {
     await this.#transport.close()
   }
 
+  #expansion(): Pick<BodyLimits, "maxExpansion"> {
+    return { maxExpansion: this.#options.maxExpansion ?? DEFAULT_EXPANSION }
+  }
+
   async #call<T>(
     request: HttpRequest,
-    finish: (answer: Answer, head: HttpHead, limits: Omit<BodyLimits, "maxBytes">) => Promise<T>,
+    finish: (answer: Answer, head: HttpHead, limits: Omit<BodyLimits, "maxBytes" | "maxExpansion">) => Promise<T>,
   ): Promise<T | SuppressedFailure> {
     const exchange = this.#exchangeOf(request)
     const host = this.#hostFor(exchange.url.host)
     this.counts.calls += 1
-    const policy = this.#isRepeatable(request, exchange) ? host.repeatable : host.once
+    const policy = (request.idempotent ?? isRepeatable(exchange)) ? host.repeatable : host.once
     return policy.execute((call) => this.#try(exchange, call, request.expect, finish), { signal: request.signal })
   }
 
@@ -213,7 +222,7 @@ class Client implements HttpClient<SuppressedFailure> {
     exchange: Exchange,
     call: Call,
     expect: ExpectedType | undefined,
-    finish: (answer: Answer, head: HttpHead, limits: Omit<BodyLimits, "maxBytes">) => Promise<T>,
+    finish: (answer: Answer, head: HttpHead, limits: Omit<BodyLimits, "maxBytes" | "maxExpansion">) => Promise<T>,
   ): Promise<T | SuppressedFailure> {
     this.counts.attempts += 1
     const { where } = exchange
@@ -261,11 +270,12 @@ class Client implements HttpClient<SuppressedFailure> {
   async #refusal(arrival: Arrival, exchange: Exchange, signal: AbortSignal | undefined): Promise<SpillwayError> {
     const { answer, credentialsDropped } = arrival
     const { where } = exchange
-    const excerpt = await beginning(answer, { where, signal, maxBytes: Infinity })
+    const secrets = [...secretsOf(exchange.url, exchange.headers), ...secretsOfBody(exchange.body)]
+    const excerpt = await beginning(answer, { where, signal, maxBytes: Infinity, maxExpansion: Infinity })
     const error = statusError({
       status: answer.status,
       headers: answer.headers,
-      excerpt: withoutSecrets(excerpt, secretsOf(exchange.url, exchange.headers)),
+      excerpt: withoutSecrets(excerpt, secrets),
       where,
       now: this.#ports.clock.now(),
     })
@@ -312,10 +322,6 @@ class Client implements HttpClient<SuppressedFailure> {
     return { url, method, headers, body, signal, where: `${method} ${shownAddress(url)}` }
   }
 
-  #isRepeatable(request: HttpRequest, exchange: Exchange): boolean {
-    return request.idempotent ?? (REPEATABLE.has(exchange.method) || exchange.headers["idempotency-key"] !== undefined)
-  }
-
   #hostFor(host: string): Host {
     const known = this.#hosts.get(host)
     if (known !== undefined) return known
@@ -349,12 +355,6 @@ class Client implements HttpClient<SuppressedFailure> {
     const settings = { ...this.#options.retry, what: host, ports: this.#ports, budget: this.#budgets?.of(host) }
     return [retry({ ...settings, retryIf, onRetry })]
   }
-}
-
-/** The server cannot have acted on it: nothing was sent, or it said that it is too busy to look. */
-function isRefusedUnread(thrown: unknown): boolean {
-  if (!isRetryable(thrown) || !(thrown instanceof SpillwayError)) return false
-  return thrown.context["unsent"] === true || thrown.code === "HTTP_429" || thrown.code === "CIRCUIT_OPEN"
 }
 
 /** The first characters of a refusal's body; nothing where it cannot be read. */

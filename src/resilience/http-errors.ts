@@ -147,7 +147,8 @@ export interface RefusedAnswer {
 export function statusError(answer: RefusedAnswer): SpillwayError {
   const { status, headers, where } = answer
   const { code, hint, class: as } = meaningOfStatus(status, headers["retry-after"] !== undefined)
-  const excerpt = printable(answer.excerpt.replace(/\s+/g, " ").trim()).slice(0, EXCERPT_BYTES)
+  // A terminal must not be told what to do by a server.
+  const excerpt = printable(answer.excerpt.replace(/[\s\p{Cc}]+/gu, " ").trim()).slice(0, EXCERPT_BYTES)
   const asked =
     headers["retry-after"] === undefined ? undefined : retryAfterMs(headers["retry-after"], serverTime(answer))
   return new SpillwayError(code, `the server answered ${status}${excerpt === "" ? "" : `: ${excerpt}`}`, {

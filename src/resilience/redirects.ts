@@ -25,7 +25,7 @@ export interface Arrival {
 const REDIRECTS = new Set([301, 302, 303, 307, 308])
 
 /** What another host may know of a request; whatever else a header is for, it may be a credential. */
-const HARMLESS_HEADERS = new Set(["accept", "accept-encoding", "accept-language", "user-agent", "range"])
+const HARMLESS_HEADERS = new Set(["accept", "accept-encoding", "accept-language", "user-agent", "range", "if-range"])
 const BODY_HEADERS = new Set(["content-type", "content-encoding", "content-language"])
 
 /**

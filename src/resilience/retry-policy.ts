@@ -29,6 +29,8 @@ export interface RetryOptions extends BackoffOptions {
   readonly budget?: Budget | undefined
   /** Which failures are worth another try. Default: transient and throttled ones, see `isRetryable`. */
   readonly retryIf?: ((thrown: unknown) => boolean) | undefined
+  /** A failed try that got further than those before it, so that tries and waits are counted from one again. Default: none. */
+  readonly renewIf?: ((thrown: unknown) => boolean) | undefined
   /** The final error keeps the code of the last failure instead of `RETRY_EXHAUSTED`. Default false. */
   readonly keepCode?: boolean | undefined
   /** Names the call in messages. Default `the call`. */
@@ -96,6 +98,7 @@ class Retry implements Policy {
     const start = clock.monotonic()
     const failures: FailedAttempt[] = []
     let waited = 0
+    let renewedAt = 0
     this.#options.budget?.deposit()
     for (let attempt = 1; ; attempt++) {
       if (signal?.aborted) throw cancellation(signal)
@@ -111,10 +114,15 @@ class Retry implements Policy {
           noteAttempts(thrown, failures)
           throw thrown
         }
+        if (this.#options.renewIf?.(thrown)) {
+          renewedAt = attempt - 1
+          waited = 0
+        }
+        const counted = attempt - renewedAt
         const last = asSpillwayError(thrown)
         const asked = askedPauseMs(thrown)
-        const delay = Math.max(this.#backoff(attempt, waited, last.class === "throttled", random), asked ?? 0)
-        const reason = this.#reasonToStop({ attempt, delay, asked, left: this.#deadlineMs - (now - start) })
+        const delay = Math.max(this.#backoff(counted, waited, last.class === "throttled", random), asked ?? 0)
+        const reason = this.#reasonToStop({ attempt: counted, delay, asked, left: this.#deadlineMs - (now - start) })
         if (reason !== undefined) throw this.#giveUp(reason, { failures, last, thrown, elapsed: now - start, asked })
         this.#options.onRetry?.({ attempt, delayMs: delay, error: last })
         await this.#wait(delay, signal)

@@ -3,7 +3,7 @@ import type { Clock } from "../core/clock.ts"
 export interface ManualClock extends Clock {
   /** Moves time on; whoever sleeps until then wakes, in order. */
   advance(ms: number): void
-  /** How many are asleep. */
+  /** How many are asleep, and tasks that are still to be called once. */
   readonly sleeping: number
 }
 
@@ -40,6 +40,20 @@ export function manualClock(start = Date.UTC(2026, 0, 1)): ManualClock {
       })
     },
     turn: () => Promise.resolve(),
+    after(ms, task) {
+      let isDue = true
+      const sleeper = {
+        at: elapsed + ms,
+        wake: () => {
+          if (isDue) task()
+        },
+      }
+      sleepers.push(sleeper)
+      return () => {
+        isDue = false
+        sleepers = sleepers.filter((other) => other !== sleeper)
+      }
+    },
     every(ms, task) {
       const entry = { every: ms, next: elapsed + ms, task }
       repeated.push(entry)

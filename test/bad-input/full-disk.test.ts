@@ -57,6 +57,7 @@ const hastyClock: Clock = {
   ...systemClock,
   monotonic: () => systemClock.monotonic() * 20,
   sleep: (ms, signal) => systemClock.sleep(ms / 20, signal),
+  after: (ms, task) => systemClock.after(ms / 20, task),
 }
 const ports = { ...systemPorts, clock: hastyClock }
 

@@ -117,6 +117,7 @@ it("shows the partitions of each pipeline, and why they need attention", async (
   const view: StatusView = {
     now,
     pipelines,
+    breakers: [],
     partitions: new Map([
       [
         "good",

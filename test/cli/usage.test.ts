@@ -13,6 +13,7 @@ describe("the command line", () => {
       "status",
       "logs",
       "validate",
+      "run-url",
       "triage",
       "dlq",
       "explain",

@@ -260,6 +260,17 @@ describe("secrets", () => {
     expect(seen).toEqual(["GET undefined"])
   })
 
+  it("of a body are masked where the server repeats them", async () => {
+    const { origin } = await httpServer((request, response) => {
+      request.on("data", (piece: Buffer) => response.writeHead(400).end(`no: ${piece.toString()}`))
+    })
+    for (const body of ['{"a":[{"client_secret":"tok-abcdef"}]}', "grant_type=x&client_secret=tok-abcdef"]) {
+      const error = await rejection(client().request({ url: origin, method: "POST", body }))
+      expect(error.message).toContain("no: ")
+      expect(error.message).not.toContain("tok-abcdef")
+    }
+  })
+
   it("shows none in any error or event, even when the server repeats them", async () => {
     const events: HttpEvent[] = []
     let status = 400

@@ -144,7 +144,9 @@ describe("the status", () => {
     [503, "HTTP_5XX", "transient"],
     [599, "HTTP_5XX", "transient"],
   ])("%i is %s, %s", async (status, code, as) => {
-    const { origin } = await httpServer((_request, response) => response.writeHead(status).end("so  it\nis"))
+    const { origin } = await httpServer((_request, response) =>
+      response.writeHead(status).end("so  it\n\u001b\u0007\u009bis"),
+    )
     const failed = await failure(origin)
     expect(failed).toMatchObject({ code, class: as, context: { status } })
     expect(failed.message).toContain("so it is")
@@ -208,6 +210,25 @@ describe("the body", () => {
     clearInterval(watch)
     expect(failed.code).toBe("RESOURCE")
     expect(peak - before).toBeLessThan(100_000_000)
+  })
+
+  it("RESOURCE: out of all proportion when decompressed, where nothing else limits it", async () => {
+    const many = gzipSync(Buffer.alloc(20 << 20))
+    const url = await answering(whole(many, "content-encoding: gzip\r\n"))
+    const read = async (options: HttpClientOptions): Promise<number> => {
+      const { body } = await client(options).open({ url })
+      let bytes = 0
+      for await (const chunk of body) bytes += chunk.byteLength
+      return bytes
+    }
+    await expect(read({})).rejects.toMatchObject({
+      code: "RESOURCE",
+      class: "terminal",
+      context: { maxExpansion: 200 },
+    })
+    expect(await read({ maxExpansion: Infinity })).toBe(20 << 20)
+    const few = await answering(whole(gzipSync(Buffer.alloc(16 << 20)), "content-encoding: gzip\r\n"))
+    expect((await client().request({ url: few })).body.length).toBe(16 << 20)
   })
 
   it("NETWORK: cut short, plain and compressed", async () => {

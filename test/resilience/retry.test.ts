@@ -105,6 +105,24 @@ describe("retry", () => {
     expect(await time.outcome(retry({ ports: time.ports }).execute(body))).toEqual({ value: 2 })
   })
 
+  it("counts tries and waits from one again after a try that got further", async () => {
+    const time = virtualTime()
+    const waits: number[] = []
+    const further = new Set([3, 5])
+    const { body, calls } = failing(...Array.from({ length: 20 }, broken))
+    const policy = retry({
+      ports: time.ports,
+      attempts: 3,
+      jitter: "none",
+      renewIf: () => further.has(calls()),
+      onRetry: ({ attempt, delayMs }) => waits.push(attempt, delayMs),
+    })
+    const error = await errorOf(time, policy.execute(body))
+    expect(error).toMatchObject({ code: "RETRY_EXHAUSTED", reason: "attempts" })
+    expect((error as RetryError).attempts).toHaveLength(7)
+    expect(waits).toEqual([1, 200, 2, 400, 3, 200, 4, 400, 5, 200, 6, 400])
+  })
+
   it("keeps the last failure's code when asked to", async () => {
     const time = virtualTime()
     const { body } = failing(broken(), broken())

@@ -1,5 +1,6 @@
 import type { Command } from "commander"
 import { SpillwayError } from "../../core/errors.ts"
+import { redactValue } from "../../core/secrets.ts"
 import { handedOn } from "../../download/destination.ts"
 import type { Downloaded, DownloadEvent, SuppressedDownload } from "../../download/download.ts"
 import { attemptsOf, RetryError } from "../../resilience/retry-error.ts"
@@ -157,11 +158,12 @@ function outcomeOf(
     const { rule, error } = done
     output.note(`suppressed until ${rule.expires} (${rule.reason}): ${error.code}: ${error.message}`)
     const suppressed = { rule, code: error.code, message: error.message, where: error.where }
-    return { data: { ...common, suppressed } }
+    return { data: redactValue({ ...common, suppressed }) }
   }
   output.note(summaryText(done, elapsedMs, settings.out))
   const { status, url, contentType, bytes, sha256, resumed } = done
-  return { data: { status, url, contentType, bytes, sha256, resumed, out: settings.out, ...common, suppressed: null } }
+  const { out } = settings
+  return { data: redactValue({ status, url, contentType, bytes, sha256, resumed, out, ...common, suppressed: null }) }
 }
 
 /** The error as it is told here: what is not there is "not found", and limits are named as the flags that set them. */
