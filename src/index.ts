@@ -9,6 +9,7 @@ export type {
   KnownPartition,
   PartitionMeasures,
   PartitionReader,
+  RandomAccess,
   RecordCheck,
   RecordSchema,
   SetCheck,
@@ -55,7 +56,12 @@ export type { ReportedError, RunReport } from "./engine/report.ts"
 export { csv, type CsvOptions } from "./formats/csv.ts"
 export { json } from "./formats/json.ts"
 export { jsonl } from "./formats/jsonl.ts"
+export { parquet, type ParquetOptions } from "./formats/parquet.ts"
+export { browser } from "./sources/browser.ts"
+export type { BrowserOptions } from "./sources/browser-options.ts"
 export { files, type FilesOptions } from "./sources/files.ts"
+export { s3, type ObjectStorage, type S3Options } from "./sources/s3.ts"
+export { postgres, type PostgresSourceOptions } from "./sources/sql.ts"
 export { env, type FromEnvironment, type Setting } from "./core/environment.ts"
 export { rest, type RestOptions } from "./sources/rest.ts"
 export { apiKey, basic, bearer, oauth2, type OAuth2Options, type RestAuth } from "./sources/rest-auth.ts"

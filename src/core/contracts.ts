@@ -2,6 +2,7 @@ import type { RunEventBody } from "./events.ts"
 import type { JsonValue } from "./json.ts"
 import type { Ports } from "./ports.ts"
 import type { Batch, DecodeFault, Fault, Position, RecordObject } from "./records.ts"
+import type { SecretFields } from "./secret-fields.ts"
 
 /** How a schema's columns look in PostgreSQL. */
 export interface Column {
@@ -56,6 +57,8 @@ export interface RecordSchema {
    */
   fit(record: RecordObject, untyped: boolean): void
   validate(record: RecordObject): Validation | Promise<Validation>
+  /** Fields whose values are masked wherever records and what is wrong with them are shown; also by the names of their columns. */
+  readonly secrets: SecretFields
   /** By property, in the order of `columns`; undefined where one of them cannot be judged by its bytes. */
   readonly byteChecks: ReadonlyMap<string, ByteCheck> | undefined
   /** Says what the schema accepts and produces; part of the pipeline's definition version. */

@@ -69,7 +69,7 @@ export const errorCatalog: Readonly<Record<ErrorCode, Explanation>> = {
       "A file carries a column that the schema does not know, lacks one that it requires, or the target table's columns differ from the schema's.",
     engine: "Holds the partition and publishes nothing of it; the other partitions go on.",
     action:
-      "The message names the file and the column. Add the column to the schema, or set `onNewColumn` to `ignore` or `deadLetter`. If a required column is gone, ask the source's owner before making it optional. Then run again.",
+      "The message names the file and the column. Add the column to the schema, or set `onNewColumn` to `evolve`, `ignore` or `deadLetter`. If a required column is gone, ask the source's owner before making it optional. Then run again.",
   },
   HTTP_4XX: {
     title: "the server refused the request",

@@ -13,13 +13,21 @@ export interface FileStat {
   readonly changed: string
 }
 
+export interface ChunksOptions {
+  /** Bytes before the first that is wanted. Default 0. */
+  readonly start?: number
+  /** Default: the end of the file. */
+  readonly end?: number
+  readonly signal?: AbortSignal
+}
+
 /** The one door to the file system, so that every fault can be planted there. Errors are those of the operating system. */
 export interface Files {
   stat(path: string): Promise<FileStat>
   /** Names in a folder, sorted by code unit. */
   list(path: string): Promise<readonly { name: string; isDirectory: boolean }[]>
-  /** The bytes of a file from `start` on. A chunk's memory is used again: it is done with when the next is asked for. */
-  chunks(path: string, options?: { start?: number; signal?: AbortSignal }): AsyncIterable<Uint8Array>
+  /** The bytes of a file from `start` on, up to `end`. A chunk's memory is used again: it is done with when the next is asked for. */
+  chunks(path: string, options?: ChunksOptions): AsyncIterable<Uint8Array>
   /** The same as a stream, whose chunks stay as they are. */
   read(path: string, options?: { start?: number; chunkBytes?: number; signal?: AbortSignal }): Readable
   readText(path: string): Promise<string>
@@ -29,6 +37,8 @@ export interface Files {
   create(path: string): Promise<fs.FileHandle>
   makeDirectory(path: string): Promise<void>
   rename(from: string, to: string): Promise<void>
+  /** Puts what was renamed in a folder on the disk. */
+  syncFolder(path: string): Promise<void>
   remove(path: string): Promise<void>
 }
 
@@ -82,26 +92,39 @@ export const nodeFiles: Files = {
     await fs.mkdir(path, { recursive: true })
   },
   rename: (from, to) => fs.rename(from, to),
+  async syncFolder(path) {
+    const handle = await fs.open(path)
+    try {
+      await handle.sync()
+    } finally {
+      await handle.close()
+    }
+  },
   remove: (path) => fs.rm(path, { force: true, recursive: true }),
 }
 
 /** Reads the next chunk while the one before is worked on, in two pieces of memory that take turns. */
 async function* readAhead(
   path: string,
-  { start = 0, signal }: { start?: number; signal?: AbortSignal } = {},
+  { start = 0, end = Infinity, signal }: ChunksOptions = {},
 ): AsyncGenerator<Uint8Array, void, void> {
   const handle = await fs.open(path)
   let reading: Promise<{ bytesRead: number }> | undefined
   try {
     const { size } = await handle.stat()
-    const chunkBytes = Math.min(READ_CHUNK, Math.max(SMALLEST_CHUNK, size - start))
+    const chunkBytes = Math.min(READ_CHUNK, Math.max(SMALLEST_CHUNK, Math.min(size, end) - start))
     let memory = Buffer.allocUnsafe(chunkBytes)
     let spare = Buffer.allocUnsafe(chunkBytes)
     for (let position = start; ;) {
       const { bytesRead } = await (reading ?? handle.read(memory, 0, chunkBytes, position))
       signal?.throwIfAborted()
-      if (bytesRead === 0) return
+      const wanted = Math.min(bytesRead, end - position)
+      if (wanted <= 0) return
       position += bytesRead
+      if (position >= end) {
+        yield memory.subarray(0, wanted)
+        return
+      }
       reading = handle.read(spare, 0, chunkBytes, position)
       // Its failure is met when the next chunk is asked for, which may be never.
       reading.catch(() => undefined)

@@ -7,11 +7,14 @@ export type RecordObject = Record<string, unknown>
 /** Where a source can resume. Opaque to all but the source (and its format) that made it; plain JSON. */
 export type Position = { readonly [key: string]: JsonValue }
 
-/** Where a record stands in its source, for people: the physical line (from 1) and the byte offset, or page and index. */
+/** Where a record stands in its source, for people: the physical line (from 1) and the byte offset, or the page and the item in it (from 1). */
 export interface Place {
   readonly line?: number
   readonly offset?: number
   readonly page?: string
+  readonly item?: number
+  /** Files that show what the source showed (a rendered page's picture and HTML), from the project folder. */
+  readonly evidence?: readonly string[]
 }
 
 /** One thing that is wrong with a record. Holds no value in `rule`, `path`, `expected` or `actualType`: they make the fingerprint. */

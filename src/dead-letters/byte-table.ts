@@ -1,10 +1,12 @@
-const HASH_SEED = 0x811c9dc5
-const HASH_PRIME = 0x85ebca6b
-/** Between two runs of bytes; no byte of UTF-8. */
-const SEPARATOR = 0xff
+import { WORD, type Readable } from "./json-skip.ts"
+
+const HASH_SEED = 0x811c9dc5 | 0
+const HASH_PRIME = 0x85ebca6b | 0
+/** In place of the length of what is not there. */
+const NOTHING = -1
 
 interface Entry<T> {
-  readonly bytes: Buffer
+  readonly words: Int32Array
   readonly value: T
 }
 
@@ -14,15 +16,18 @@ interface Entry<T> {
  */
 export class ByteTable<T> {
   readonly #most: number
-  readonly #entries = new Map<number, Entry<T>[]>()
+  /** Entries stand where their hash says, or in the next free place. */
+  readonly #places: (Entry<T> | undefined)[]
   #size = 0
-  #scratch = Buffer.alloc(1 << 12)
+  /** What was taken: each run's length, and its bytes a word at a time. */
+  #taken = new Int32Array(1 << 10)
   #length = 0
   #hash = HASH_SEED
 
   /** Holds at most so many values. */
   constructor(most: number) {
     this.#most = most
+    this.#places = new Array<undefined>(2 ** Math.ceil(Math.log2(most * 2))).fill(undefined)
   }
 
   begin(): void {
@@ -31,63 +36,71 @@ export class ByteTable<T> {
   }
 
   /** Adds the bytes from `from` to `to` to what is looked for; nothing where `from` is negative, which differs from no bytes. */
-  take(bytes: Buffer, from: number, to: number): void {
-    const length = from < 0 ? 0 : to - from
-    if (this.#length + length + 1 > this.#scratch.length) this.#grow(length)
-    if (from >= 0) this.#copy(bytes, from, to)
-    this.#hash = Math.imul(this.#hash ^ SEPARATOR ^ length, HASH_PRIME)
-    this.#scratch[this.#length++] = SEPARATOR
+  take({ bytes, view }: Readable, from: number, to: number): void {
+    if (from < 0) {
+      this.takeNumber(NOTHING)
+      return
+    }
+    this.takeNumber(to - from)
+    if (this.#length + (to - from) / WORD + 1 > this.#taken.length) this.#grow(to - from)
+    const taken = this.#taken
+    let length = this.#length
+    let hash = this.#hash
+    let at = from
+    for (; at + WORD <= to; at += WORD) hash = mixed(hash, (taken[length++] = view.getInt32(at, true)))
+    if (at < to) {
+      let rest = 0
+      for (; at < to; at++) rest = (rest << 8) | (bytes[at] as number)
+      hash = mixed(hash, (taken[length++] = rest))
+    }
+    this.#hash = hash
+    this.#length = length
   }
 
-  /** Four bytes go into the hash at a time: one multiplication has to wait for the other. */
-  #copy(bytes: Buffer, from: number, to: number): void {
-    const scratch = this.#scratch
-    let hash = this.#hash
-    let at = this.#length
-    let i = from
-    for (; i + 4 <= to; i += 4, at += 4) {
-      const a = (scratch[at] = bytes[i] as number)
-      const b = (scratch[at + 1] = bytes[i + 1] as number)
-      const c = (scratch[at + 2] = bytes[i + 2] as number)
-      const d = (scratch[at + 3] = bytes[i + 3] as number)
-      hash = mixed(hash, a | (b << 8) | (c << 16) | (d << 24))
-    }
-    for (; i < to; i++) hash = mixed(hash, (scratch[at++] = bytes[i] as number))
-    this.#hash = hash
-    this.#length = at
+  /** Adds a whole number of 32 bits to what is looked for. */
+  takeNumber(number: number): void {
+    if (this.#length === this.#taken.length) this.#grow(WORD)
+    this.#taken[this.#length++] = number
+    this.#hash = mixed(this.#hash, number)
   }
 
   find(): T | undefined {
-    const found = this.#entries.get(this.#hash)
-    if (found === undefined) return undefined
-    for (const entry of found) if (this.#matches(entry.bytes)) return entry.value
-    return undefined
+    const entry = this.#places[this.#place()]
+    return entry?.value
   }
 
   /** Keeps a value for what was taken. */
   put(value: T): void {
     if (this.#size >= this.#most) {
-      this.#entries.clear()
+      this.#places.fill(undefined)
       this.#size = 0
     }
     this.#size++
-    const entry = { bytes: Buffer.from(this.#scratch.subarray(0, this.#length)), value }
-    const others = this.#entries.get(this.#hash)
-    if (others === undefined) this.#entries.set(this.#hash, [entry])
-    else others.push(entry)
+    this.#places[this.#place()] = { words: this.#taken.slice(0, this.#length), value }
   }
 
-  #matches(bytes: Buffer): boolean {
-    if (bytes.length !== this.#length) return false
-    const scratch = this.#scratch
-    for (let at = 0; at < bytes.length; at++) if (bytes[at] !== scratch[at]) return false
+  /** Where what was taken stands, or is to stand. */
+  #place(): number {
+    const places = this.#places
+    const last = places.length - 1
+    for (let at = this.#hash & last; ; at = (at + 1) & last) {
+      const entry = places[at]
+      if (entry === undefined || this.#matches(entry.words)) return at
+    }
+  }
+
+  #matches(words: Int32Array): boolean {
+    const length = this.#length
+    if (words.length !== length) return false
+    const taken = this.#taken
+    for (let at = 0; at < length; at++) if (words[at] !== taken[at]) return false
     return true
   }
 
   #grow(length: number): void {
-    const larger = Buffer.alloc(Math.max(this.#scratch.length * 2, this.#length + length + 1))
-    this.#scratch.copy(larger, 0, 0, this.#length)
-    this.#scratch = larger
+    const larger = new Int32Array(this.#taken.length * 2 + Math.ceil(length / WORD))
+    larger.set(this.#taken.subarray(0, this.#length))
+    this.#taken = larger
   }
 }
 

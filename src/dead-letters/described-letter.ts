@@ -1,5 +1,14 @@
 import { shown, valueAt } from "../core/shown.ts"
-import { hidesAnything, isMasked, masked, maskedMessage, MASK, type Masking } from "./masking.ts"
+import {
+  hidesAnything,
+  hidesFields,
+  isMasked,
+  masked,
+  maskedMessage,
+  MASK,
+  withSecretFields,
+  type Masking,
+} from "./masking.ts"
 
 /** One line of the difference between a record and what its schema expects. */
 export interface FieldDifference {
@@ -32,13 +41,17 @@ type Parsed = Readonly<Record<string, unknown>>
 /** Fields that the difference lists besides those with faults. */
 const MOST_FIELDS = 50
 
-/** A parsed letter, in Spillway's form or one that others write, with what is secret masked. `readFrom` is its place where it names none. */
-export function describeLetter(letter: Parsed, rule: Masking, readFrom = ""): DescribedLetter {
+/**
+ * A parsed letter, in Spillway's form or one that others write, with what is secret masked: by `given`, and what the letter itself
+ * names in `secrets`. `readFrom` is its place where it names none.
+ */
+export function describeLetter(letter: Parsed, given: Masking, readFrom = ""): DescribedLetter {
+  const rule = maskingOfLetter(letter, given)
   const error = own(letter, "error")
   const inner = isObject(error) ? error : {}
   const record = own(letter, "record")
   const faults = faultsOf(letter)
-  const hides = hidesAnything(record, rule) || faults.some((fault) => isMasked(keysOf(record, fault.path), rule))
+  const hides = hidesRaw(letter, rule) || faults.some((fault) => isMasked(keysOf(record, fault.path), rule))
   const message = text(own(letter, "error_msg")) || text(error) || text(own(inner, "message"))
   const raw = text(own(letter, "raw"))
   return {
@@ -56,6 +69,17 @@ export function describeLetter(letter: Parsed, rule: Masking, readFrom = ""): De
     difference: differenceOf(record, faults, rule),
   }
 }
+
+/** What a letter's `secrets` name is secret, too. */
+export function maskingOfLetter(letter: Parsed, rule: Masking): Masking {
+  const named = own(letter, "secrets")
+  const fields = Array.isArray(named) ? named.filter((field) => typeof field === "string") : []
+  return fields.length === 0 ? rule : withSecretFields(rule, fields)
+}
+
+/** Whether the original text may tell what is kept from view: where fields stand in it is not known. */
+export const hidesRaw = (letter: Parsed, rule: Masking): boolean =>
+  hidesFields(rule) || hidesAnything(own(letter, "record"), rule)
 
 interface ReadFault {
   readonly path: string

@@ -1,4 +1,9 @@
+import { redact } from "../core/secrets.ts"
+import { readSecretFields } from "../ledger/secret-fields.ts"
 import type { Session } from "../postgres/session.ts"
+import { keysOf, maskingOfLetter, hidesRaw } from "./described-letter.ts"
+import { storedLine, type LetterAsText } from "./envelope.ts"
+import { isMasked, masked, maskedMessage, type Masking } from "./masking.ts"
 
 export interface LetterFilter {
   pipeline?: string | undefined
@@ -9,46 +14,38 @@ export interface LetterFilter {
   since?: Date | undefined
 }
 
+/** A letter as a line of JSON without its line end, and whether something in it was masked: it cannot be imported again then. */
+export interface ExportedLetter {
+  readonly line: string
+  readonly masked: boolean
+}
+
 /** Letters fetched at a time. */
 const PAGE = 1_000
 
-/** A row of `ops.dead_letters` with these columns; `ts` is its `first_seen`. */
-export interface LetterRow {
+interface ExportedRow extends LetterAsText {
   /** `first_seen` with its microseconds, which a Date has no room for. */
   cursor: string
   partition_key: string
   ordinal: string
-  id: string
-  ts: Date
-  fingerprint: string
-  pipeline_name: string
-  run_id: string
-  correlation_id: string | null
-  source: Record<string, unknown>
-  step: string
-  error_code: string
-  error_msg: string
-  rule: string | null
-  path: string | null
-  faults: unknown
-  record: unknown
-  raw: Buffer
-  oversize: unknown
-  attempts: number
-  first_seen: Date
-  last_seen: Date
-  status: string
-  replay_of: string | null
-  schema_version: string
 }
 
-/** The letters as JSONL, one line each without its line end, oldest first; the first four keys are `ts, error_code, error_msg, record`. */
-export async function* exportDeadLetters(session: Session, filter: LetterFilter): AsyncIterable<string> {
-  let after: LetterRow | undefined
+/**
+ * The letters as JSONL, oldest first; the first four keys are `ts, error_code, error_msg, record`. What is secret is masked: such a letter
+ * says `"masked": true`, and its original text is left out.
+ */
+export async function* exportDeadLetters(
+  session: Session,
+  filter: LetterFilter,
+  masking: Masking,
+): AsyncIterable<ExportedLetter> {
+  const secrets = await readSecretFields(session)
+  let after: ExportedRow | undefined
   for (;;) {
-    const { rows } = await session.query<LetterRow>(
-      `SELECT id, first_seen AS ts, first_seen::text AS cursor, partition_key, ordinal, fingerprint, pipeline_name, run_id, correlation_id, source, step, error_code,
-              error_msg, rule, path, faults, record, raw, oversize, attempts, first_seen, last_seen, status, replay_of, schema_version
+    const { rows } = await session.query<ExportedRow>(
+      `SELECT id, first_seen AS ts, first_seen::text AS cursor, partition_key, ordinal, fingerprint, pipeline_name, run_id, correlation_id, source::text,
+              step, error_code, error_msg, rule, path, faults::text, record::text, raw, oversize::text, attempts, first_seen, last_seen, status, replay_of,
+              schema_version
        FROM ops.dead_letters
        WHERE ($1::text IS NULL OR pipeline_name = $1) AND ($2::text IS NULL OR error_code = $2) AND ($3::text IS NULL OR status = $3)
          AND ($4::timestamptz IS NULL OR last_seen >= $4)
@@ -65,47 +62,53 @@ export async function* exportDeadLetters(session: Session, filter: LetterFilter)
         after?.id ?? null,
       ],
     )
-    for (const row of rows) yield JSON.stringify(envelope(row))
+    for (const row of rows) yield maskedLine(storedLine(row, secrets.get(row.pipeline_name)), masking)
     const last = rows.at(-1)
     if (last === undefined || rows.length < PAGE) return
     after = last
   }
 }
 
-/** The envelope of a letter; `raw` is base64, named by `raw_encoding`, where its bytes are not UTF-8. */
-export function envelope(row: Omit<LetterRow, "cursor" | "partition_key" | "ordinal">): Record<string, unknown> {
-  const text = decode(row.raw)
-  return {
-    ts: row.ts.toISOString(),
-    error_code: row.error_code,
-    error_msg: row.error_msg,
-    record: row.record,
-    id: row.id,
-    fingerprint: row.fingerprint,
-    pipeline_name: row.pipeline_name,
-    run_id: row.run_id,
-    correlation_id: row.correlation_id,
-    step: row.step,
-    rule: row.rule,
-    path: row.path,
-    faults: row.faults,
-    source: row.source,
-    raw: text ?? row.raw.toString("base64"),
-    ...(text === undefined ? { raw_encoding: "base64" } : {}),
-    ...(row.oversize === null ? {} : { oversize: row.oversize }),
-    attempts: row.attempts,
-    first_seen: row.first_seen.toISOString(),
-    last_seen: row.last_seen.toISOString(),
-    status: row.status,
-    replay_of: row.replay_of,
-    schema_version: row.schema_version,
-  }
+interface ExportedFault {
+  readonly path?: string
+  readonly message?: string
 }
 
-function decode(bytes: Buffer): string | undefined {
-  try {
-    return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes)
-  } catch {
-    return undefined
+interface Exported {
+  readonly error_msg: string
+  readonly path: string | null
+  readonly record: unknown
+  readonly raw: string
+  readonly faults: readonly ExportedFault[]
+}
+
+/** The same line where nothing in it is kept from view; otherwise one without what is. */
+function maskedLine(line: string, given: Masking): ExportedLetter {
+  const letter = JSON.parse(line) as Exported & Record<string, unknown>
+  const rule = maskingOfLetter(letter, given)
+  const { record, raw } = letter
+  const place = (path = ""): readonly PropertyKey[] => keysOf(record, path)
+  const faults = letter.faults.map((fault) => ({
+    ...fault,
+    ...(fault.message === undefined ? {} : { message: maskedMessage(fault.message, place(fault.path), rule) }),
+  }))
+  const hides = hidesRaw(letter, rule) || letter.faults.some(({ path }) => isMasked(place(path), rule))
+  const shown = {
+    error_msg: maskedSummary(letter, faults, rule),
+    record: masked(record, rule),
+    faults,
+    raw: hides ? null : masked(raw, rule),
   }
+  const isSame = Object.entries(shown).every(([key, value]) => JSON.stringify(letter[key]) === JSON.stringify(value))
+  return isSame
+    ? { line, masked: false }
+    : { line: JSON.stringify({ ...letter, ...shown, masked: true }), masked: true }
+}
+
+/** The message of all faults: of those that were masked, where one was. */
+function maskedSummary(letter: Exported, faults: readonly ExportedFault[], rule: Masking): string {
+  const { record, error_msg: message, path } = letter
+  if (faults.length === 0) return maskedMessage(message, keysOf(record, path ?? ""), rule)
+  const isSame = faults.every((fault, n) => fault.message === letter.faults[n]?.message)
+  return isSame ? redact(message) : faults.map((fault) => fault.message ?? "").join("; ")
 }

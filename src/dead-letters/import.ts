@@ -1,10 +1,12 @@
 import { hash } from "node:crypto"
 import { addLetters, type ImportedLetter } from "../ledger/dead-letter-rows.ts"
-import { storableJson, storableText } from "../ledger/storable.ts"
+import { addSecretFields } from "../ledger/secret-fields.ts"
+import { plainJson, storableJson, storablePrefix, storableText } from "../ledger/storable.ts"
 import type { Session } from "../postgres/session.ts"
+import { parsed } from "./json-skip.ts"
 import { letterId } from "./letter.ts"
 import { LETTER, LetterReader } from "./letter-facts.ts"
-import { readLetterFiles, type LetterInput } from "./letter-files.ts"
+import { readLetterFiles, type LetterInput, type LetterPlace } from "./letter-files.ts"
 import type { ObjectScan } from "./object-scan.ts"
 import type { UnreadLetter } from "./triage-report.ts"
 
@@ -13,55 +15,92 @@ export interface ImportOutcome {
   readonly added: number
   /** Letters that were there already, by their id. */
   readonly known: number
+  /** The first few pieces of the input that are not letters, and how many there are. */
   readonly unread: readonly UnreadLetter[]
+  readonly unreadCount: number
   /** Of all letters read, added or known. */
   readonly ids: readonly string[]
 }
 
-/** Letters written at a time. */
+/** Letters written at a time: at most so many, and after so many bytes no more. */
 const PORTION = 500
+const PORTION_BYTES = 4 << 20
+const UNREAD_SHOWN = 20
 
 /**
  * Adds the letters of a file or folder to the database as letters of `pipeline`, in one transaction: with the status that they carry, otherwise as pending. Importing the same file again adds
- * nothing: a letter without an id gets one from pipeline, file, line and content. Throws `CONFIG` and `RESOURCE` as reading does.
+ * nothing: a letter that Spillway did not write gets an id from pipeline, file, line and content. Throws `CONFIG` and `RESOURCE` as reading does.
  */
 export function importLetters(
   session: Session,
   from: LetterInput & { readonly pipeline: string; readonly now: number },
 ): Promise<ImportOutcome> {
   return session.transaction(async () => {
-    const unread: UnreadLetter[] = []
+    const unread = new Unread()
     let read = 0
     let added = 0
     const ids: string[] = []
+    const secrets = new Set<string>()
     const reader = new LetterReader()
-    for await (const letters of portionsOf(from, (scan, place) => letterOf(reader, scan, place, from), unread)) {
+    const make: Make = (scan, place) => {
+      for (const field of secretsOf(scan)) secrets.add(field)
+      return letterOf(reader, scan, place, from)
+    }
+    for await (const letters of portionsOf(from, make, unread)) {
       read += letters.length
       ids.push(...letters.map((letter) => letter.id))
       added += await addLetters(session, letters)
     }
-    return { read, added, known: read - added, unread, ids }
+    await addSecretFields(session, from.pipeline, secrets)
+    return { read, added, known: read - added, unread: unread.samples, unreadCount: unread.count, ids }
   })
 }
 
-type Make = (scan: ObjectScan, place: { file: string; line: number }) => ImportedLetter
+type Make = (scan: ObjectScan, place: LetterPlace) => ImportedLetter
+
+class Unread {
+  count = 0
+  readonly samples: UnreadLetter[] = []
+
+  add(where: string, reason: string): void {
+    this.count++
+    if (this.samples.length < UNREAD_SHOWN) this.samples.push({ where, reason })
+  }
+}
 
 /** Letters in portions, read as they are asked for. */
-async function* portionsOf(input: LetterInput, make: Make, unread: UnreadLetter[]): AsyncIterable<ImportedLetter[]> {
-  const portion: ImportedLetter[] = []
+async function* portionsOf(input: LetterInput, make: Make, unread: Unread): AsyncIterable<ImportedLetter[]> {
+  const full: ImportedLetter[][] = []
+  let portion: ImportedLetter[] = []
+  let bytes = 0
   const taker = {
-    add: (scan: ObjectScan, place: { file: string; line: number }) => void portion.push(make(scan, place)),
-    cannotRead: (where: string, reason: string) => void unread.push({ where, reason }),
+    add(scan: ObjectScan, place: LetterPlace) {
+      // Triage only counts what scanning finds; what is kept has to be JSON in full.
+      if (parsed(scan.bytes.toString("utf8", scan.start, scan.end)) === undefined) {
+        unread.add(`${place.file}:${place.line}`, "it is not JSON")
+        return
+      }
+      if (scan.value(LETTER.masked) === true) {
+        unread.add(`${place.file}:${place.line}`, "its secret fields are masked: export it with --reveal")
+        return
+      }
+      portion.push(make(scan, place))
+      bytes += scan.end - scan.start
+      if (portion.length < PORTION && bytes < PORTION_BYTES) return
+      full.push(portion)
+      portion = []
+      bytes = 0
+    },
+    cannotRead: (where: string, reason: string) => unread.add(where, reason),
   }
-  for await (const _block of readLetterFiles(input, taker))
-    while (portion.length >= PORTION) yield portion.splice(0, PORTION)
+  for await (const _block of readLetterFiles(input, taker)) yield* full.splice(0)
   if (portion.length > 0) yield portion
 }
 
 function letterOf(
   reader: LetterReader,
   scan: ObjectScan,
-  place: { readonly file: string; readonly line: number },
+  place: LetterPlace,
   from: { readonly pipeline: string; readonly now: number },
 ): ImportedLetter {
   const facts = reader.facts(scan)
@@ -73,13 +112,16 @@ function letterOf(
   const origin = { pipeline: from.pipeline, partition, unit: "file" } as const
   const time = new Date(facts.time ?? from.now).toISOString()
   const [first] = facts.faults
-  const faults = scan.value(LETTER.faults)
   return {
-    id: facts.id === "" ? letterId(origin, ordinal, hash("sha256", raw)) : storableText(facts.id),
+    // Whoever else numbers letters does so for one file.
+    id:
+      facts.id === "" || !scan.isText(LETTER.fingerprint)
+        ? letterId(origin, ordinal, hash("sha256", raw))
+        : storableText(facts.id),
     fingerprint: storableText(facts.group),
     pipeline: from.pipeline,
-    runId: facts.run.slice(0, LONGEST_NAME) || "imported",
-    correlationId: undefined,
+    runId: storablePrefix(facts.run, LONGEST_NAME) || "imported",
+    correlationId: storablePrefix(scan.text(LETTER.correlation_id) ?? "", LONGEST_NAME) || undefined,
     partition: storableText(partition),
     ordinal,
     source: storableJson(named),
@@ -88,14 +130,14 @@ function letterOf(
     message: storableText(facts.message),
     rule: storableText(first?.rule ?? "") || undefined,
     path: storableText(scan.text(LETTER.path) ?? first?.field ?? "") || undefined,
-    faults: storableJson(Array.isArray(faults) ? faults : []),
+    faults: storableJson(faultsOf(scan)),
     record: recordOf(scan),
     raw,
-    attempts: 1,
+    attempts: attemptsOf(scan),
     status: STATUSES.has(facts.status) ? facts.status : "pending",
     firstSeen: time,
     lastSeen: new Date(facts.lastSeen ?? facts.time ?? from.now).toISOString(),
-    schemaVersion: "imported",
+    schemaVersion: storableText(scan.text(LETTER.schema_version) ?? "imported"),
   }
 }
 
@@ -105,9 +147,36 @@ const STATUSES: ReadonlySet<string> = new Set(["pending", "replayed", "discarded
 /** Of run ids in the ledger. */
 const LONGEST_NAME = 50
 
-const recordOf = (scan: ObjectScan): string | undefined => {
+/** What may be a number that the database cannot hold. */
+const BEYOND_NUMERIC = /\d{16000}|e[+-]?\d{4}/i
+
+/** As it stands in the file, where the database can hold that: no digit of its numbers is lost. */
+function recordOf(scan: ObjectScan): string | undefined {
   const record = scan.value(LETTER.record)
-  return record === undefined || record === null ? undefined : storableJson(record)
+  if (record === undefined || record === null) return undefined
+  const text = scan.bytes.toString("utf8", scan.from(LETTER.record), scan.to(LETTER.record))
+  return plainJson(record) === undefined || BEYOND_NUMERIC.test(text) ? storableJson(record) : text
+}
+
+/** The faults that a letter lists, as far as they have our form. */
+function faultsOf(scan: ObjectScan): unknown[] {
+  const faults = scan.value(LETTER.faults)
+  const isText = (value: unknown): boolean => value === undefined || typeof value === "string"
+  return (Array.isArray(faults) ? (faults as unknown[]) : []).filter((fault) => {
+    if (typeof fault !== "object" || fault === null || Array.isArray(fault)) return false
+    const { path, rule, expected, message } = fault as Record<string, unknown>
+    return [path, rule, expected, message].every(isText)
+  })
+}
+
+function secretsOf(scan: ObjectScan): string[] {
+  const secrets = scan.value(LETTER.secrets)
+  return Array.isArray(secrets) ? secrets.filter((field) => typeof field === "string").map(storableText) : []
+}
+
+function attemptsOf(scan: ObjectScan): number {
+  const attempts = scan.value(LETTER.attempts)
+  return typeof attempts === "number" && Number.isInteger(attempts) && attempts > 0 && attempts < 2 ** 31 ? attempts : 1
 }
 
 /** The original bytes; where the letter carries none, its record. */

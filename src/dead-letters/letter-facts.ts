@@ -24,9 +24,16 @@ const LETTER_KEYS = [
   "last_seen",
   "raw",
   "raw_encoding",
+  "attempts",
+  "correlation_id",
+  "schema_version",
+  "masked",
+  "secrets",
 ] as const
 
 const SOURCE_KEYS = ["file", "url", "topic", "query", "line"] as const
+
+const FAULT_KEYS = ["path", "rule"] as const
 
 const numbered = <K extends string>(keys: readonly K[]): Readonly<Record<K, number>> =>
   Object.fromEntries(keys.map((key, i) => [key, i])) as Record<K, number>
@@ -34,10 +41,19 @@ const numbered = <K extends string>(keys: readonly K[]): Readonly<Record<K, numb
 /** The numbers of a letter's keys in a scan of it. */
 export const LETTER = numbered(LETTER_KEYS)
 const SOURCE = numbered(SOURCE_KEYS)
+/** Those of a fault's. */
+export const FAULT = numbered(FAULT_KEYS)
 /** What a source can be. */
 const SOURCE_UNITS = [SOURCE.file, SOURCE.url, SOURCE.topic, SOURCE.query]
 
-export const letterScan = (): ObjectScan => new ObjectScan(LETTER_KEYS)
+/** What stands from the fingerprint to the list of faults is the same in letters of one cause and run, and so is the end. */
+export const letterScan = (): ObjectScan =>
+  new ObjectScan(LETTER_KEYS, [{ from: "fingerprint", before: "faults" }, { from: "status" }])
+
+/** Whether an object is a letter, whoever wrote it: it says what went wrong, or with what. */
+export const isLetter = (scan: ObjectScan): boolean => MARKS.some((key) => scan.from(key) >= 0)
+
+const MARKS = [LETTER.error_code, LETTER.error, LETTER.error_msg, LETTER.record]
 
 /** The code of a letter that names none. */
 export const NO_CODE = "UNKNOWN"
@@ -74,6 +90,7 @@ export const fieldOf = (path: string): string => path.replace(/\[\d+\]/g, "[]")
 export class LetterReader {
   readonly #times = new LetterTimes()
   readonly #source = new ObjectScan(SOURCE_KEYS)
+  readonly #fault = new ObjectScan(FAULT_KEYS)
 
   /** All facts of a letter. */
   facts(scan: ObjectScan): LetterFacts {
@@ -101,12 +118,25 @@ export class LetterReader {
   faults(scan: ObjectScan, message: string): readonly FieldAndRule[] {
     const listing = scan.elements(LETTER.faults)
     if (listing > 1 || (listing === 1 && !scan.isText(LETTER.path) && !scan.isText(LETTER.rule))) {
-      const listed = scan.value(LETTER.faults)
-      const faults = Array.isArray(listed) ? listed.flatMap(fieldAndRule) : []
+      const faults = this.#listedFaults(scan)
       if (faults.length > 0) return faults
     }
     const path = scan.text(LETTER.path) ?? namedField(scan, message)
     return [{ field: fieldOf(path), rule: scan.text(LETTER.rule) ?? "" }]
+  }
+
+  #listedFaults(scan: ObjectScan): FieldAndRule[] {
+    const found: FieldAndRule[] = []
+    this.eachFault(scan, (fault) => found.push(fieldAndRule(fault)))
+    return found
+  }
+
+  /** A scan of each fault that a letter lists, good until the call returns. */
+  eachFault(scan: ObjectScan, take: (fault: ObjectScan) => void): void {
+    const fault = this.#fault
+    scan.eachItem(LETTER.faults, (from, to) => {
+      if (fault.read(scan.bytes, from, to)) take(fault)
+    })
   }
 
   time(scan: ObjectScan): number | undefined {
@@ -150,11 +180,11 @@ function errorOf(scan: ObjectScan): { code: string; message: string } {
 const firstText = (...values: readonly unknown[]): string | undefined =>
   values.find((value): value is string => typeof value === "string" && value !== "")
 
-function fieldAndRule(fault: unknown): FieldAndRule[] {
-  if (typeof fault !== "object" || fault === null) return []
-  const { path, rule } = fault as { path?: unknown; rule?: unknown }
-  return [{ field: typeof path === "string" ? fieldOf(path) : "", rule: typeof rule === "string" ? rule : "" }]
-}
+/** What a scan of a fault tells. */
+export const fieldAndRule = (fault: ObjectScan): FieldAndRule => ({
+  field: fieldOf(fault.text(FAULT.path) ?? ""),
+  rule: fault.text(FAULT.rule) ?? "",
+})
 
 /** The field that a message such as `price: must not be negative` begins with, if the record has it. */
 function namedField(scan: ObjectScan, message: string): string {

@@ -1,7 +1,8 @@
 import { join } from "node:path"
 import { SpillwayError, systemCode } from "../core/errors.ts"
 import type { Files } from "../core/files.ts"
-import { letterScan } from "./letter-facts.ts"
+import { afterSpace, eachElement, isBlank, OPEN_ARRAY, OPEN_OBJECT, parsed, type Readable } from "./json-skip.ts"
+import { isLetter, letterScan } from "./letter-facts.ts"
 import type { ObjectScan } from "./object-scan.ts"
 
 /** Where a letter stands, from line 1; the item of a list counts as a line. */
@@ -27,7 +28,6 @@ export interface LetterInput {
   readonly stdin: AsyncIterable<unknown>
 }
 
-const BLOCK_BYTES = 1 << 20
 /** A record of 16 MiB and its raw bytes as base64 or with escapes fit; a file without line ends must not fill the memory. */
 const LONGEST_LETTER = 128 << 20
 /** A `.json` file up to this size may be one letter or a list of letters, over several lines. */
@@ -43,9 +43,16 @@ const LETTER_FILE = /\.(?:json|jsonl|ndjson)$/i
  */
 export async function* readLetterFiles(input: LetterInput, taker: LetterTaker): AsyncGenerator<undefined> {
   const { files, path, stdin } = input
-  if (path === "-") yield* readLines(stdin, path, "stdin", taker)
-  else if (!(await statOf(files, path)).isDirectory) yield* readFile(files, path, path, taker)
-  else for (const name of await namesIn(files, path)) yield* readFile(files, join(path, name), name, taker)
+  const reading = { files, taker, scan: letterScan() }
+  if (path === "-") yield* readLines(reading, stdin, path, "stdin")
+  else if (!(await statOf(files, path)).isDirectory) yield* readFile(reading, path, path)
+  else for (const name of await namesIn(files, path)) yield* readFile(reading, join(path, name), name)
+}
+
+interface Reading {
+  readonly files: Files
+  readonly taker: LetterTaker
+  readonly scan: ObjectScan
 }
 
 async function statOf(files: Files, path: string): Promise<Awaited<ReturnType<Files["stat"]>>> {
@@ -81,51 +88,58 @@ async function namesIn(files: Files, folder: string): Promise<string[]> {
   return found
 }
 
-async function* readFile(files: Files, path: string, shownAs: string, taker: LetterTaker): AsyncGenerator<undefined> {
+async function* readFile(reading: Reading, path: string, shownAs: string): AsyncGenerator<undefined> {
+  const { files } = reading
   if (path.toLowerCase().endsWith(".json") && (await statOf(files, path)).size <= LONGEST_DOCUMENT) {
-    const values = documentOf(await files.readText(path).catch((error: unknown) => fail(error, path)))
-    if (values !== undefined) {
-      takeValues(values, shownAs, taker)
+    const text = await files.readText(path).catch((error: unknown) => {
+      throw unreadable(error, path)
+    })
+    if (takeDocument(reading, Buffer.from(text.replace(/^\u{feff}/u, "")), shownAs)) {
       yield
       return
     }
   }
-  yield* readLines(files.read(path, { chunkBytes: BLOCK_BYTES }), path, shownAs, taker)
+  yield* readLines(reading, files.chunks(path), path, shownAs)
 }
 
-const fail = (error: unknown, path: string): never => {
-  throw unreadable(error, path)
-}
-
-/** The letters of a file that is one JSON value; undefined where it is not. */
-function documentOf(text: string): unknown[] | undefined {
-  try {
-    const value = JSON.parse(text.replace(/^\u{feff}/u, "")) as unknown
-    return Array.isArray(value) ? (value as unknown[]) : [value]
-  } catch {
-    return undefined
+/** Takes a file that is one letter or a list of letters; false where it is lines. */
+function takeDocument({ scan, taker }: Reading, bytes: Buffer, file: string): boolean {
+  const isJson = parsed(bytes.toString()) !== undefined
+  const lineEnd = bytes.indexOf(LINE_FEED)
+  if (!isJson && lineEnd >= 0 && scan.read(bytes, 0, lineEnd)) return false
+  const end = bytes.length
+  const start = afterSpace(bytes, 0, end)
+  let line = 0
+  const take = (from: number, to: number): void => {
+    line++
+    const fault = faultOf(scan, bytes, from, to)
+    if (fault === undefined) taker.add(scan, { file, line })
+    else taker.cannotRead(`${file}, item ${line}`, fault)
   }
+  if (!isJson) taker.cannotRead(file, start === end ? "the file is empty" : "the file is not JSON, or is cut off")
+  else if (bytes[start] === OPEN_ARRAY) eachElement(readable(bytes), start, end, take)
+  else take(start, end)
+  return true
 }
 
-function takeValues(values: readonly unknown[], file: string, taker: LetterTaker): void {
-  const scan = letterScan()
-  values.forEach((value, i) => {
-    const bytes = Buffer.from(JSON.stringify(value))
-    if (scan.read(bytes, 0, bytes.length)) taker.add(scan, { file, line: i + 1 })
-    else taker.cannotRead(`${file}, item ${i + 1}`, "it is not an object")
-  })
+const NO_OBJECT = "it is not a JSON object"
+
+/** Scans what should be a letter; says what is wrong where it is none. */
+function faultOf(scan: ObjectScan, bytes: Buffer, start: number, end: number): string | undefined {
+  if (!scan.read(bytes, start, end)) return NO_OBJECT
+  return isLetter(scan) ? undefined : "it has neither an error nor a record"
 }
 
 async function* readLines(
+  { scan, taker }: Reading,
   blocks: AsyncIterable<unknown>,
   path: string,
   shownAs: string,
-  taker: LetterTaker,
 ): AsyncGenerator<undefined> {
-  const lines = new LineReader(shownAs, taker)
+  const lines = new LineReader(shownAs, scan, taker)
   try {
     for await (const block of blocks) {
-      lines.take(block as Buffer)
+      lines.take(asBuffer(block as Uint8Array))
       yield
     }
   } catch (error) {
@@ -148,15 +162,16 @@ const unreadable = (error: unknown, path: string): SpillwayError =>
 class LineReader {
   readonly #file: string
   readonly #taker: LetterTaker
-  readonly #scan = letterScan()
+  readonly #scan: ObjectScan
   /** The beginning of a line whose end is yet to come. */
   #begun: Buffer[] = []
   #begunBytes = 0
   #line = 1
   #tooLong = false
 
-  constructor(file: string, taker: LetterTaker) {
+  constructor(file: string, scan: ObjectScan, taker: LetterTaker) {
     this.#file = file
+    this.#scan = scan
     this.#taker = taker
   }
 
@@ -172,12 +187,13 @@ class LineReader {
   }
 
   finish(): void {
-    if (this.#begunBytes > 0 || this.#tooLong) this.#ended(Buffer.alloc(0), 0, 0, "the last line is cut off")
+    if (this.#begunBytes > 0 || this.#tooLong) this.#ended(Buffer.alloc(0), 0, 0, true)
   }
 
   #keep(rest: Buffer): void {
     if (rest.length === 0 || this.#tooLong) return
-    this.#begun.push(rest)
+    // A block's memory is used again.
+    this.#begun.push(Buffer.from(rest))
     this.#begunBytes += rest.length
     if (this.#begunBytes <= LONGEST_LETTER) return
     this.#tooLong = true
@@ -185,12 +201,12 @@ class LineReader {
     this.#begunBytes = 0
   }
 
-  #ended(block: Buffer, start: number, end: number, reason = "the line is not a JSON object"): void {
+  #ended(block: Buffer, start: number, end: number, isLast = false): void {
     if (this.#tooLong) this.#cannotRead(`the line is longer than ${LONGEST_LETTER >> 20} MiB`)
-    else if (this.#begunBytes === 0) this.#letter(block, start, end, reason)
+    else if (this.#begunBytes === 0) this.#letter(block, start, end, isLast)
     else {
       const whole = Buffer.concat([...this.#begun, block.subarray(start, end)])
-      this.#letter(whole, 0, whole.length, reason)
+      this.#letter(whole, 0, whole.length, isLast)
     }
     this.#begun = []
     this.#begunBytes = 0
@@ -198,9 +214,13 @@ class LineReader {
     this.#line++
   }
 
-  #letter(bytes: Buffer, start: number, end: number, reason: string): void {
-    if (this.#scan.read(bytes, start, end)) this.#taker.add(this.#scan, { file: this.#file, line: this.#line })
-    else if (!isBlank(bytes, start, end)) this.#cannotRead(reason)
+  #letter(bytes: Buffer, start: number, end: number, isLast: boolean): void {
+    const fault = faultOf(this.#scan, bytes, start, end)
+    if (fault === undefined) this.#taker.add(this.#scan, { file: this.#file, line: this.#line })
+    else if (!isBlank(bytes, start, end))
+      this.#cannotRead(
+        isLast && bytes[start] === OPEN_OBJECT && fault === NO_OBJECT ? "the last line is cut off" : fault,
+      )
   }
 
   #cannotRead(reason: string): void {
@@ -208,9 +228,11 @@ class LineReader {
   }
 }
 
-const startsWithMark = (block: Buffer): boolean => block.subarray(0, BYTE_ORDER_MARK.length).equals(BYTE_ORDER_MARK)
+const asBuffer = (block: Uint8Array): Buffer => Buffer.from(block.buffer, block.byteOffset, block.byteLength)
 
-function isBlank(bytes: Buffer, start: number, end: number): boolean {
-  for (let at = start; at < end; at++) if ((bytes[at] as number) > 0x20) return false
-  return true
-}
+const readable = (bytes: Buffer): Readable => ({
+  bytes,
+  view: new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength),
+})
+
+const startsWithMark = (block: Buffer): boolean => block.subarray(0, BYTE_ORDER_MARK.length).equals(BYTE_ORDER_MARK)

@@ -1,7 +1,7 @@
 import { ByteTable } from "./byte-table.ts"
 import { describeLetter } from "./described-letter.ts"
 import type { LetterPlace } from "./letter-files.ts"
-import { LETTER, LetterReader, type FieldAndRule, type LetterFacts } from "./letter-facts.ts"
+import { FAULT, fieldAndRule, LETTER, LetterReader, type FieldAndRule, type LetterFacts } from "./letter-facts.ts"
 import type { Masking } from "./masking.ts"
 import type { ObjectScan } from "./object-scan.ts"
 import { SampleText } from "./sample-text.ts"
@@ -53,6 +53,7 @@ export class LetterTally {
   readonly #all = this.#timeline.slices()
   readonly #causes = new ByteTable<Cause>(MOST_CAUSES)
   readonly #sourceNames = new ByteTable<Counter>(MOST_NAMES)
+  readonly #faultNames = new ByteTable<FieldCounter>(MOST_NAMES)
   readonly #statusNames = new ByteTable<Counter>(MOST_NAMES)
   readonly #codes = new Map<string, Counter>()
   readonly #fields = new Map<string, FieldCounter>()
@@ -139,10 +140,11 @@ export class LetterTally {
   #causeOf(scan: ObjectScan): Cause {
     const causes = this.#causes
     causes.begin()
-    for (const key of CAUSE_KEYS) causes.take(scan.bytes, scan.from(key), scan.to(key))
+    causes.takeNumber(scan.runNumber)
+    for (const key of CAUSE_KEYS) if (!scan.inRun(key)) causes.take(scan, scan.from(key), scan.to(key))
     // Without them, the message is what tells causes apart.
     if (scan.from(LETTER.fingerprint) < 0 || scan.from(LETTER.error_code) < 0 || scan.from(LETTER.path) < 0)
-      for (const key of MESSAGE_KEYS) causes.take(scan.bytes, scan.from(key), scan.to(key))
+      for (const key of MESSAGE_KEYS) causes.take(scan, scan.from(key), scan.to(key))
     const known = causes.find()
     if (known !== undefined) return known
     const made = this.#makeCause(this.#reader.facts(scan))
@@ -192,8 +194,25 @@ export class LetterTally {
       cause.field.letters++
       return
     }
-    const counters = new Set(this.#reader.faults(scan, "").map((fault) => this.#fieldCounter(fault)))
+    const counters: FieldCounter[] = []
+    this.#reader.eachFault(scan, (fault) => {
+      const found = this.#counterOfFault(fault)
+      if (!counters.includes(found)) counters.push(found)
+    })
+    if (counters.length === 0) cause.field.letters++
     for (const each of counters) each.letters++
+  }
+
+  #counterOfFault(fault: ObjectScan): FieldCounter {
+    const table = this.#faultNames
+    table.begin()
+    table.take(fault, fault.from(FAULT.path), fault.to(FAULT.path))
+    table.take(fault, fault.from(FAULT.rule), fault.to(FAULT.rule))
+    const known = table.find()
+    if (known !== undefined) return known
+    const made = this.#fieldCounter(fieldAndRule(fault))
+    table.put(made)
+    return made
   }
 
   #named(
@@ -204,7 +223,7 @@ export class LetterTally {
     otherwise: string,
   ): Counter {
     table.begin()
-    table.take(scan.bytes, scan.from(key), scan.to(key))
+    table.take(scan, scan.from(key), scan.to(key))
     const known = table.find()
     if (known !== undefined) return known
     const made = counter(names, scan.text(key) ?? otherwise)
@@ -218,11 +237,8 @@ export class LetterTally {
     const last = this.#reader.lastSeen(scan) ?? time
     this.#from = Math.min(this.#from, time)
     this.#to = Math.max(this.#to, time)
-    if (group === undefined) {
-      this.#timeline.add(time, this.#all)
-      return
-    }
-    this.#timeline.add(time, this.#all, group.slices)
+    this.#timeline.add(time, this.#all, group?.slices)
+    if (group === undefined) return
     group.firstSeen = Math.min(group.firstSeen, time)
     group.lastSeen = Math.max(group.lastSeen, last)
   }

@@ -1,5 +1,6 @@
 import { hash } from "node:crypto"
 import { DecodeFault, type Batch, type Fault, type RecordObject } from "../core/records.ts"
+import { withoutSecrets, type SecretFields } from "../core/secret-fields.ts"
 import type { StagedLetter } from "../ledger/dead-letters.ts"
 import { plainJson, storableJson, storableText } from "../ledger/storable.ts"
 
@@ -10,7 +11,11 @@ export interface LetterOrigin {
   readonly partition: string
   /** What the partition is, as the letter's `source` names it. */
   readonly unit: "file" | "url" | "topic" | "query"
+  /** Fields whose values no message of a letter tells. Default: none. */
+  readonly secrets?: SecretFields
 }
+
+const NO_SECRETS: SecretFields = new Set()
 
 const sha256 = (data: string | Uint8Array): string => hash("sha256", data)
 
@@ -43,7 +48,11 @@ const normalised = (message: string): string =>
     .replace(/[+-]?\d+(?:\.\d+)?/g, "?")
 
 /** Derived, so that reading the same record again gives the same letter: pipeline, source, position and the hash of `raw`. */
-export function letterId(origin: LetterOrigin, ordinal: number, rawSha256: string): string {
+export function letterId(
+  origin: Pick<LetterOrigin, "pipeline" | "partition">,
+  ordinal: number,
+  rawSha256: string,
+): string {
   return `dl_${sha256(JSON.stringify([origin.pipeline, origin.partition, ordinal, rawSha256])).slice(0, 32)}`
 }
 
@@ -58,6 +67,8 @@ export function makeLetter(
   const decoded = batch.record(i)
   const oversize = decoded instanceof DecodeFault ? decoded.oversize : undefined
   const [first] = faults
+  const record = decoded instanceof DecodeFault ? undefined : decoded
+  const told = faults.map((fault) => withoutSecrets(fault, record, origin.secrets ?? NO_SECRETS))
   const ordinal = batch.ordinal(i)
   return {
     id: letterId(origin, ordinal, oversize?.sha256 ?? sha256(raw)),
@@ -66,11 +77,11 @@ export function makeLetter(
     source: JSON.stringify({ [origin.unit]: origin.partition, ...batch.place(i) }),
     step: first.step,
     errorCode: first.code,
-    errorMessage: storableText(faults.map((fault) => fault.message).join("; ")),
+    errorMessage: storableText(told.map((fault) => fault.message).join("; ")),
     rule: first.rule,
     path: first.path,
-    faults: storableJson(faults),
-    record: decoded instanceof DecodeFault ? undefined : recordJson(decoded),
+    faults: storableJson(told),
+    record: record === undefined ? undefined : recordJson(record),
     raw,
     oversize: oversize === undefined ? undefined : JSON.stringify(oversize),
   }

@@ -9,7 +9,7 @@ const SECRET_NAME =
 
 /** Which fields of a letter are not shown. */
 export interface Masking {
-  /** Fields that are secret whatever their name says. */
+  /** Fields that are secret whatever their name says: paths such as `card`, `user.pin`, `items[].token`. */
   readonly secret: ReadonlySet<string>
   /** Fields that are shown all the same: the names of keys, or paths such as `user.token`. */
   readonly reveal: ReadonlySet<string>
@@ -20,13 +20,33 @@ export const masking = (reveal: Iterable<string> = [], secret: Iterable<string> 
   reveal: new Set(reveal),
 })
 
+/** The same with further fields that are secret. */
+export const withSecretFields = (rule: Masking, fields: Iterable<string>): Masking => ({
+  ...rule,
+  secret: new Set([...rule.secret, ...fields]),
+})
+
+/** Whether some field that is secret whatever its name says is not revealed. */
+export const hidesFields = ({ secret, reveal }: Masking): boolean =>
+  [...secret].some((path) => !reveal.has(path) && !reveal.has(path.split(".").at(-1) ?? path))
+
 /** Whether the value at this path is kept from view: its key, or one above it, is secret and not revealed by name. */
 export function isMasked(path: readonly PropertyKey[], { secret, reveal }: Masking): boolean {
-  const keys = path.filter((key) => typeof key === "string")
-  return keys.some((key, i) => {
-    const whole = keys.slice(0, i + 1).join(".")
-    return (isSecretName(key) || secret.has(key) || secret.has(whole)) && !reveal.has(key) && !reveal.has(whole)
-  })
+  let whole = ""
+  let plain = ""
+  for (const key of path) {
+    if (typeof key === "number") {
+      whole += "[]"
+      if (secret.has(whole) && !reveal.has(whole)) return true
+      continue
+    }
+    const name = String(key)
+    whole += whole === "" ? name : `.${name}`
+    plain += plain === "" ? name : `.${name}`
+    const isSecret = isSecretName(name) || secret.has(whole) || secret.has(plain)
+    if (isSecret && ![name, whole, plain].some((each) => reveal.has(each))) return true
+  }
+  return false
 }
 
 const isSecretName = (key: string): boolean =>

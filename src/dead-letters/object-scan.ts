@@ -1,26 +1,38 @@
-const QUOTE = 0x22
-const BACKSLASH = 0x5c
-const COMMA = 0x2c
-const COLON = 0x3a
-const OPEN_OBJECT = 0x7b
-const CLOSE_OBJECT = 0x7d
-const OPEN_ARRAY = 0x5b
-const CLOSE_ARRAY = 0x5d
-const SPACE = 0x20
+import {
+  afterSpace,
+  afterString,
+  afterValue,
+  BACKSLASH,
+  CLOSE_ARRAY,
+  CLOSE_OBJECT,
+  COLON,
+  COMMA,
+  eachElement,
+  isBlank,
+  OPEN_ARRAY,
+  OPEN_OBJECT,
+  parsed,
+  QUOTE,
+  SPACE,
+  textAt,
+  WORD,
+} from "./json-skip.ts"
+import { KnownRuns, type KnownRun } from "./known-runs.ts"
 
 /** A key as it stood in the object before, with its quotes and colon. Objects of one writer have the same keys in the same order. */
 interface ExpectedKey {
-  readonly bytes: Buffer
-  /** The same bytes, four at a time, and the last four once more: what can be compared fast. */
-  readonly words: Uint32Array
+  readonly length: number
+  /** Its bytes, four at a time, and the last four once more: what can be compared fast. */
+  readonly words: Int32Array
   readonly last: number
   readonly key: number
+  /** Looking for a known run is worth it here; one that began earlier ends here. */
+  readonly beginsRun: boolean
+  readonly endsRun: boolean
 }
 
 const MOST_EXPECTED = 64
 const LONGEST_EXPECTED = 64
-/** Bytes of a word. */
-const WORD = 4
 
 type KeysByLength = readonly (readonly { readonly bytes: Uint8Array; readonly key: number }[])[]
 
@@ -29,6 +41,12 @@ const byLength = (keys: readonly string[]): KeysByLength =>
     keys.flatMap((key, i) => (key.length === length ? [{ bytes: Buffer.from(key), key: i }] : [])),
   )
 
+/** Members that are often the same again, byte for byte: from one key to before another; to the end of the object where there is none. */
+export interface RunOfKeys {
+  readonly from: string
+  readonly before?: string
+}
+
 /**
  * A JSON object as ranges of its bytes: where the values of some keys begin and end, found in one pass without making an object. Keys
  * go by their number in the list that is asked for. It looks at structure only (quotes, brackets, commas): what is cut off is
@@ -36,6 +54,8 @@ const byLength = (keys: readonly string[]): KeysByLength =>
  */
 export class ObjectScan {
   bytes: Buffer = Buffer.alloc(0)
+  /** Of the same memory. */
+  view: DataView = new DataView(new ArrayBuffer(0))
   start = 0
   end = 0
   readonly #keys: readonly string[]
@@ -43,33 +63,57 @@ export class ObjectScan {
   readonly #from: Int32Array
   readonly #to: Int32Array
   readonly #layout: ExpectedKey[] = []
-  #view: DataView = new DataView(new ArrayBuffer(0))
+  readonly #runBegins: ReadonlySet<number>
+  readonly #runEnds: ReadonlySet<number>
+  readonly #known = new KnownRuns()
+  /** The first known run in this object, and where it begins. */
+  #run: KnownRun | undefined
+  #runAt = 0
+  /** Where a run began that is not known, and at which member; -1 where none did. */
+  #begunAt = -1
+  #begunMember = 0
 
-  constructor(keys: readonly string[]) {
+  constructor(keys: readonly string[], runs: readonly RunOfKeys[] = []) {
     this.#keys = keys
     this.#byLength = byLength(keys)
     this.#from = new Int32Array(keys.length)
     this.#to = new Int32Array(keys.length)
+    this.#runBegins = new Set(runs.map((run) => keys.indexOf(run.from)))
+    this.#runEnds = new Set(runs.flatMap((run) => (run.before === undefined ? [] : [keys.indexOf(run.before)])))
   }
 
   /** Takes in the object at `start` to `end`; false where there is no whole JSON object. */
   read(bytes: Buffer, start: number, end: number): boolean {
-    if (this.bytes !== bytes) this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+    if (this.bytes !== bytes) this.view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
     this.bytes = bytes
     this.start = start
     this.end = end
     this.#from.fill(-1)
+    this.#run = undefined
+    this.#begunAt = -1
     let at = afterSpace(bytes, start, end)
     if (bytes[at] !== OPEN_OBJECT) return false
     at = afterSpace(bytes, at + 1, end)
     if (bytes[at] === CLOSE_OBJECT) return isBlank(bytes, at + 1, end)
     for (let member = 0; ; member++) {
+      const expected = this.#layout[member]
+      if (expected?.endsRun === true && this.#begunAt >= 0) this.#keepRun(at, member, false)
+      const run = expected?.beginsRun === true ? this.#knownRun(at, member) : undefined
+      if (run !== undefined) {
+        at += run.length
+        if (run.isEnd) return isBlank(bytes, at, end)
+        member += run.members
+      }
       at = this.#member(at, member)
       if (at < 0 || at >= end) return false
       const next = bytes[at]
-      if (next === CLOSE_OBJECT) return isBlank(bytes, at + 1, end)
+      if (next === CLOSE_OBJECT) {
+        if (this.#begunAt >= 0) this.#keepRun(at + 1, member, true)
+        return isBlank(bytes, at + 1, end)
+      }
       if (next !== COMMA) return false
-      at = afterSpace(bytes, at + 1, end)
+      at++
+      if ((bytes[at] as number) <= SPACE) at = afterSpace(bytes, at, end)
     }
   }
 
@@ -80,6 +124,19 @@ export class ObjectScan {
 
   to(key: number): number {
     return this.#to[key] as number
+  }
+
+  /** The number of the first known run of members in this object; -1 where there is none. */
+  get runNumber(): number {
+    return this.#run === undefined ? -1 : this.#run.number
+  }
+
+  /** Whether the value of a key lies in that run: then the run's number tells it. */
+  inRun(key: number): boolean {
+    const run = this.#run
+    if (run === undefined) return false
+    const from = this.from(key)
+    return from >= this.#runAt && from < this.#runAt + run.length
   }
 
   /** The value is a string: its text lies between the quotes. */
@@ -111,7 +168,46 @@ export class ObjectScan {
       const another = this.bytes.indexOf(OPEN_OBJECT, first + 1)
       if (another < 0 || another >= end) return 1
     }
-    return afterSpace(this.bytes, afterValue(this.bytes, first, end), end) < end ? 2 : 1
+    return afterSpace(this.bytes, afterValue(this, first, end), end) < end ? 2 : 1
+  }
+
+  /** Gives where each element of the array that is a key's value begins and ends; none where it is no array. */
+  eachItem(key: number, take: (from: number, to: number) => void): void {
+    const from = this.from(key)
+    if (from >= 0 && this.bytes[from] === OPEN_ARRAY) eachElement(this, from, this.to(key), take)
+  }
+
+  /** The run of members that stands at `start`, if it is one that is known; its keys are then noted. */
+  #knownRun(start: number, member: number): KnownRun | undefined {
+    if (!this.#known.worthwhile) return undefined
+    const run = this.#known.find(this.view, start, this.end)
+    if (run === undefined) {
+      this.#begunAt = start
+      this.#begunMember = member
+      return undefined
+    }
+    if (this.#run === undefined) {
+      this.#run = run
+      this.#runAt = start
+    }
+    const { ranges } = run
+    for (let n = 0; n < ranges.length; n += 3) {
+      const key = ranges[n] as number
+      this.#from[key] = start + (ranges[n + 1] as number)
+      this.#to[key] = start + (ranges[n + 2] as number)
+    }
+    return run
+  }
+
+  #keepRun(end: number, member: number, isEnd: boolean): void {
+    const start = this.#begunAt
+    const ranges = this.#keys.flatMap((_, key) => {
+      const from = this.from(key)
+      return from >= start && from < end ? [key, from - start, this.to(key) - start] : []
+    })
+    const members = member - this.#begunMember
+    this.#known.put(this.view, start, end, { members, ranges: Int32Array.from(ranges), isEnd })
+    this.#begunAt = -1
   }
 
   /** One key with its value, which are noted where they are asked for; where the next token stands, or -1. */
@@ -122,10 +218,10 @@ export class ObjectScan {
     let at: number
     if (expected !== undefined && this.#startsWith(start, expected)) {
       key = expected.key
-      at = start + expected.bytes.length
+      at = start + expected.length
     } else {
       if (bytes[start] !== QUOTE) return -1
-      const keyEnd = afterString(bytes, start, end)
+      const keyEnd = afterString(this, start, end)
       if (keyEnd < 0) return -1
       key = this.#keyAt(start, keyEnd)
       at = afterSpace(bytes, keyEnd, end)
@@ -133,29 +229,33 @@ export class ObjectScan {
       at++
       this.#expect(member, start, at, key)
     }
-    at = afterSpace(bytes, at, end)
-    const valueEnd = this.#afterFlat(at, this.#layout[member + 1]) ?? afterValue(bytes, at, end)
+    if ((bytes[at] as number) <= SPACE) at = afterSpace(bytes, at, end)
+    const valueEnd =
+      bytes[at] === QUOTE
+        ? afterString(this, at, end)
+        : (this.#afterFlat(at, this.#layout[member + 1]) ?? afterValue(this, at, end))
     if (valueEnd < 0) return -1
     if (key >= 0) {
       this.#from[key] = at
       this.#to[key] = valueEnd
     }
-    return afterSpace(bytes, valueEnd, end)
+    return (bytes[valueEnd] as number) <= SPACE ? afterSpace(bytes, valueEnd, end) : valueEnd
   }
 
   #expect(member: number, start: number, end: number, key: number): void {
-    if (member > this.#layout.length || member >= MOST_EXPECTED || end - start > LONGEST_EXPECTED) return
-    const bytes = Buffer.from(this.bytes.subarray(start, end))
-    if (bytes.length < WORD) return
-    const words = Uint32Array.from({ length: bytes.length >> 2 }, (_, n) => bytes.readUInt32BE(n * WORD))
-    this.#layout[member] = { bytes, words, last: bytes.readUInt32BE(bytes.length - WORD), key }
+    const length = end - start
+    if (member > this.#layout.length || member >= MOST_EXPECTED || length > LONGEST_EXPECTED || length < WORD) return
+    const { view } = this
+    const words = Int32Array.from({ length: length >> 2 }, (_, n) => view.getInt32(start + n * WORD, true))
+    const [beginsRun, endsRun] = [this.#runBegins.has(key), this.#runEnds.has(key)]
+    this.#layout[member] = { length, words, last: view.getInt32(end - WORD, true), key, beginsRun, endsRun }
   }
 
-  #startsWith(start: number, { bytes, words, last }: ExpectedKey): boolean {
-    const view = this.#view
-    const lastAt = start + bytes.length - WORD
-    if (lastAt + WORD > this.end || view.getUint32(lastAt) !== last) return false
-    for (let n = 0; n < words.length; n++) if (view.getUint32(start + n * WORD) !== words[n]) return false
+  #startsWith(start: number, { length, words, last }: ExpectedKey): boolean {
+    const { view } = this
+    const lastAt = start + length - WORD
+    if (lastAt + WORD > this.end || view.getInt32(lastAt, true) !== last) return false
+    for (let n = 0; n < words.length; n++) if (view.getInt32(start + n * WORD, true) !== words[n]) return false
     return true
   }
 
@@ -188,92 +288,4 @@ export class ObjectScan {
       if (bytes[at] === BACKSLASH) return this.#keys.indexOf(textAt(bytes, start, end) ?? "")
     return -1
   }
-}
-
-/** The string between the quotes at `start` and before `end`. */
-export function textAt(bytes: Buffer, start: number, end: number): string | undefined {
-  for (let at = start + 1; at < end - 1; at++)
-    if (bytes[at] === BACKSLASH) {
-      const value = parsed(bytes.toString("utf8", start, end))
-      return typeof value === "string" ? value : undefined
-    }
-  return bytes.toString("utf8", start + 1, end - 1)
-}
-
-function parsed(text: string): unknown {
-  try {
-    return JSON.parse(text) as unknown
-  } catch {
-    return undefined
-  }
-}
-
-function afterSpace(bytes: Buffer, start: number, end: number): number {
-  let at = start
-  while (at < end && (bytes[at] as number) <= SPACE) at++
-  return at
-}
-
-const isBlank = (bytes: Buffer, start: number, end: number): boolean => afterSpace(bytes, start, end) === end
-
-/** Bytes of a string that are looked at one by one, before asking for the next quote costs less. */
-const SHORT_STRING = 48
-
-/** Where the string that begins at `start` has ended; -1 when it does not. */
-function afterString(bytes: Buffer, start: number, end: number): number {
-  const short = Math.min(end, start + SHORT_STRING)
-  let at = start + 1
-  while (at < short) {
-    const byte = bytes[at++] as number
-    if (byte === QUOTE) return at
-    if (byte === BACKSLASH) at++
-  }
-  while (at < end) {
-    const quote = bytes.indexOf(QUOTE, at)
-    if (quote < 0 || quote >= end) return -1
-    if (!isEscaped(bytes, at, quote)) return quote + 1
-    at = quote + 1
-  }
-  return -1
-}
-
-/** Whether an odd number of backslashes stands before `at`, back to `start`, which is itself not escaped. */
-function isEscaped(bytes: Buffer, start: number, at: number): boolean {
-  let before = at
-  while (before > start && bytes[before - 1] === BACKSLASH) before--
-  return (at - before) % 2 === 1
-}
-
-/** Where the value that begins at `start` has ended; -1 when it does not, or nothing begins there. */
-function afterValue(bytes: Buffer, start: number, end: number): number {
-  const first = bytes[start] as number
-  if (start >= end) return -1
-  if (first === QUOTE) return afterString(bytes, start, end)
-  if (first === OPEN_OBJECT || first === OPEN_ARRAY) return afterNested(bytes, start, end)
-  let at = start
-  while (at < end && !endsScalar(bytes[at] as number)) at++
-  return at > start ? at : -1
-}
-
-const endsScalar = (byte: number): boolean =>
-  byte === COMMA || byte === CLOSE_OBJECT || byte === CLOSE_ARRAY || byte <= SPACE || byte === QUOTE
-
-function afterNested(bytes: Buffer, start: number, end: number): number {
-  let depth = 0
-  let at = start
-  while (at < end) {
-    const byte = bytes[at] as number
-    if (byte === QUOTE) {
-      at = afterString(bytes, at, end)
-      if (at < 0) return -1
-      continue
-    }
-    if (byte === OPEN_OBJECT || byte === OPEN_ARRAY) depth++
-    else if (byte === CLOSE_OBJECT || byte === CLOSE_ARRAY) {
-      depth--
-      if (depth === 0) return at + 1
-    }
-    at++
-  }
-  return -1
 }

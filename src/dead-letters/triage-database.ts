@@ -1,8 +1,9 @@
 import { readSamples } from "../ledger/dead-letter-rows.ts"
 import { sumLetters, type LetterSums } from "../ledger/dead-letter-triage.ts"
+import { readSecretFields } from "../ledger/secret-fields.ts"
 import type { Session } from "../postgres/session.ts"
 import { describeLetter } from "./described-letter.ts"
-import { envelope } from "./export.ts"
+import { envelope } from "./envelope.ts"
 import { lookAtGroups, type Group } from "./groups.ts"
 import type { Masking } from "./masking.ts"
 import { allOf, namesStatus, toCondition, type Condition, type Selection } from "./selection.ts"
@@ -39,8 +40,11 @@ export async function triageDatabase(
   const names = sums.groups.map((group) => group.fingerprint)
   const samples = options.samples > 0 ? await readSamples(session, where, names, options.samples) : []
   const byGroup = Map.groupBy(samples, (letter) => letter.fingerprint)
+  const secrets = await readSecretFields(session)
   const sampled = (fingerprint: string): GroupTally["samples"] =>
-    (byGroup.get(fingerprint) ?? []).map((letter) => describeLetter(envelope(letter), options.masking))
+    (byGroup.get(fingerprint) ?? []).map((letter) =>
+      describeLetter(envelope(letter, secrets.get(letter.pipeline_name)), options.masking),
+    )
   return { report: reportOf(sums, sampled), groups }
 }
 

@@ -95,7 +95,7 @@ export async function chooseWork(session: Session, load: Load, options: ChooseOp
     detail: reason.detail,
     seq: numbers.get(partition.key) ?? 0,
     epoch: epochs.get(partition.key) ?? 0,
-    replaces: inTable.has(partition.key),
+    replaces: inTable.has(partition.key) && partition.after === undefined && partition.keepsRows !== true,
   }))
   const reasons: Partial<Record<PartitionReason, number>> = {}
   for (const plan of planned) reasons[plan.reason] = (reasons[plan.reason] ?? 0) + 1

@@ -4,6 +4,7 @@ import type { RecordObject } from "../core/records.ts"
 import { scheduleOf, type Expected, type Schedule, type ScheduleOption } from "../core/schedule.ts"
 import type { ColumnOptions } from "../schema/columns.ts"
 import { toRecordSchema, type AnySchema } from "../schema/adapter.ts"
+import type { FileSink } from "./file-sink.ts"
 
 /**
  * How the rows of a partition meet the rows of the table: `append` adds them, `upsert` meets those of the same key,
@@ -22,6 +23,9 @@ export interface TableSink {
   /** The property that says which of two versions of a key is newer; undefined: the order of reading. */
   readonly orderBy: string | undefined
 }
+
+/** The end of a pipeline. */
+export type Sink = TableSink | FileSink
 
 export interface TableOptions {
   /** `upsert` when a key is given, otherwise to be named: `append` or `replace`. */
@@ -61,8 +65,11 @@ export function table(qualified: string, options: TableOptions = {}): TableSink 
   return { kind: "table", schema, name, mode, key, orderBy: options.orderBy }
 }
 
-/** What happens when a source carries a column that the schema does not know. */
-export type NewColumnPolicy = "fail" | "ignore" | "deadLetter"
+/**
+ * What happens when a source carries a column that the schema does not know: the partition is held, the column is left out, it is
+ * added to the table, or the records that carry it are set aside.
+ */
+export type NewColumnPolicy = "fail" | "ignore" | "evolve" | "deadLetter"
 
 export interface PipelineOptions {
   /** Names the pipeline in tables, logs and commands: letters, digits, `_`, `-`, `.`; at most 100. */
@@ -78,8 +85,14 @@ export interface PipelineOptions {
   output?: AnySchema
   /** Column names and types, by property, where the schema cannot tell or something else is wanted. */
   columns?: Readonly<Record<string, ColumnOptions>>
+  /**
+   * Fields whose values are masked wherever records are shown, besides those that the schema marks (`.meta({ secret: true })`, `"secret": true`):
+   * `card`, `user.pin`, `items[].token`. What `prepare` renames is named as it stands in the source, too.
+   */
+  secrets?: readonly string[]
   checks?: readonly Check[]
-  sink: TableSink
+  /** `table(…)`, `jsonlFiles(…)` or `csvFiles(…)`. */
+  sink: Sink
   /** Default `fail`: the partition is held and the message names the column and the choices. */
   onNewColumn?: NewColumnPolicy
   /** `partition` (default) publishes each source partition by itself; `run` all or nothing. */
@@ -106,7 +119,7 @@ export interface Pipeline {
   readonly prepare: PipelineOptions["prepare"]
   readonly transform: PipelineOptions["transform"]
   readonly checks: readonly Check[]
-  readonly sink: TableSink
+  readonly sink: Sink
   readonly onNewColumn: NewColumnPolicy
   readonly publish: "partition" | "run"
   readonly maxRecordBytes: number
@@ -126,8 +139,10 @@ export function pipeline(options: PipelineOptions): Pipeline {
   const faults: string[] = []
   if (!NAME_RULE.test(options.name))
     faults.push(`name: ${JSON.stringify(options.name)} is not 1 to 100 letters, digits, "_", "-" or "."`)
-  const schema = toRecordSchema(options.schema, options.columns)
-  const output = options.output === undefined ? schema : toRecordSchema(options.output, options.columns)
+  faults.push(...unfitForSource(options.source, options.sink))
+  const schema = toRecordSchema(options.schema, options.columns, options.secrets)
+  const output =
+    options.output === undefined ? schema : toRecordSchema(options.output, options.columns, options.secrets)
   const columns = output.columns
   if (columns === undefined) {
     faults.push("columns: this schema does not tell its columns' types; name them in columns")
@@ -150,6 +165,10 @@ export function pipeline(options: PipelineOptions): Pipeline {
     for (const column of twice)
       faults.push(`columns: two properties become the column "${column.name}"; name one of them otherwise in columns`)
   }
+  if (options.onNewColumn === "evolve" && schema.inputs === undefined)
+    faults.push('onNewColumn: "evolve" needs a schema that lists its properties; this one takes any')
+  if (options.onNewColumn === "evolve" && options.sink.kind === "file")
+    faults.push('onNewColumn: "evolve" adds columns to a table, and the sink is files: add the column to the schema')
   if (faults.length > 0)
     throw new SpillwayError(
       "CONFIG",
@@ -176,6 +195,24 @@ export function pipeline(options: PipelineOptions): Pipeline {
     expected: options.expected,
     version: options.version,
   }
+}
+
+/** Fields of a pipeline's records, as they are read or loaded, whose values are not shown. */
+export const secretFields = ({ schema, output }: Pick<Pipeline, "schema" | "output">): ReadonlySet<string> =>
+  new Set([...schema.secrets, ...output.secrets])
+
+/** What a table cannot be loaded from, by the way its source is read. */
+function unfitForSource({ kind, positions, incremental }: Source, { mode }: Sink): string[] {
+  if (mode === "append" && positions === "shifting")
+    return [
+      `sink: rows cannot be appended from this ${kind} source, where a record may stand elsewhere when it is read again, so that it would be loaded twice: ` +
+        `give table(…, { key: ["id"] }) a key to upsert by, or the source a cursor (incremental: { cursor: … }) to read on from, or mode: "replace" to keep what it lists now`,
+    ]
+  if (mode === "replace" && incremental === true)
+    return [
+      `sink: what this ${kind} source is asked for is only what is new, which must not replace what is there: give table(…, { key: ["id"] }) a key to upsert by, or mode: "append"`,
+    ]
+  return []
 }
 
 /** What a set-level check says when it is asked for its SQL: properties that the schema does not have. */

@@ -7,6 +7,7 @@ import { rowEncoder } from "../schema/encode.ts"
 import type { Pipeline } from "./definition.ts"
 import { CopyText } from "./copy-text.ts"
 import { fastRows } from "./fast-rows.ts"
+import type { NewColumns } from "./new-columns.ts"
 import { Expanded, FILTERED, Rejected, type Outcome, type RecordPath } from "./record-path.ts"
 
 /** `_seq` is the partition's number times this, plus the position; a partition has room for as many positions. */
@@ -36,7 +37,11 @@ export interface EncodeContext {
   readonly seq: number
   /** Lets input and output go on. */
   readonly turn: () => Promise<void>
+  /** Columns behind those of the schema; undefined where it takes none. */
+  readonly newColumns?: NewColumns | undefined
 }
+
+const NO_VALUES: RecordObject = Object.freeze(Object.create(null) as RecordObject)
 
 const escapeCopy = (text: string): string =>
   text.replace(/[\\\t\n\r]/g, (c) => (c === "\\" ? "\\\\" : c === "\t" ? "\\t" : c === "\n" ? "\\n" : "\\r"))
@@ -61,6 +66,8 @@ export function batchEncoder(context: EncodeContext, path: RecordPath): BatchEnc
 
   return async (batch, send) => {
     const text = new CopyText(memory)
+    const added = context.newColumns?.columns ?? []
+    const encodeNew = added.length === 0 ? undefined : rowEncoder(added)
     const lineRecords: number[] = []
     const letters: StagedLetter[] = []
     const tally = zeroTally()
@@ -76,8 +83,17 @@ export function batchEncoder(context: EncodeContext, path: RecordPath): BatchEnc
       if (typeof row !== "string") return row
       const tooLong = keyFault(record)
       if (tooLong !== undefined) return tooLong
+      const more = encodeNew?.(path.newValues() ?? NO_VALUES)
+      if (typeof more === "object") return more
       const ordinal = batch.ordinal(i)
-      text.add(row + head + ordinal + (append ? `\t${item}\t` : "\t") + seqOf(ordinal) + "\n")
+      text.add(
+        (more === undefined ? row : `${row}\t${more}`) +
+          head +
+          ordinal +
+          (append ? `\t${item}\t` : "\t") +
+          seqOf(ordinal) +
+          "\n",
+      )
       lineRecords.push(i)
       return undefined
     }
@@ -113,7 +129,7 @@ export function batchEncoder(context: EncodeContext, path: RecordPath): BatchEnc
       tally.expanded += added - 1
     }
 
-    const rows = fastRows(pipeline, batch, path, { head, append, seqOf })
+    const rows = fastRows(pipeline, batch, path, { head, append, seqOf, newColumns: context.newColumns })
     for (let i = 0; i < batch.length; i++) {
       if (i % RECORDS_PER_TURN === RECORDS_PER_TURN - 1) {
         text.sendTo(send)

@@ -2,6 +2,7 @@ import { UNSURE, WITH_ESCAPES, WITH_SUFFIX, type ByteCheck } from "../core/contr
 import { FIELD_DOUBLED, FIELD_OFFSET, FIELD_QUOTED, type Batch, type FieldRanges } from "../core/records.ts"
 import type { CopyText } from "./copy-text.ts"
 import type { Pipeline } from "./definition.ts"
+import { newColumnCheck, type NewColumns } from "./new-columns.ts"
 import type { RecordPath } from "./record-path.ts"
 
 /** Rows that go from the bytes of a batch to COPY text without ever becoming an object. */
@@ -19,6 +20,8 @@ export interface RowLineage {
   /** Appended rows also carry `_item`. */
   readonly append: boolean
   readonly seqOf: (ordinal: number) => string | number
+  /** Columns behind those of the schema. */
+  readonly newColumns?: NewColumns | undefined
 }
 
 interface ColumnPlan {
@@ -56,7 +59,9 @@ export function fastRows(
   if (prepare !== undefined || transform !== undefined || output !== schema) return undefined
   // Many long key columns together may exceed what an index takes.
   if (pipeline.sink.key.length > MOST_KEYS) return undefined
-  if (!path.columnsAreKnown() || checks.some((check) => check.level === "record")) return undefined
+  const { newColumns } = lineage
+  if (!path.columnsAreKnown() && newColumns === undefined) return undefined
+  if (checks.some((check) => check.level === "record")) return undefined
   const { fields } = batch
   const byteChecks = schema.byteChecks
   if (fields === undefined || byteChecks === undefined) return undefined
@@ -66,16 +71,31 @@ export function fastRows(
   })
   if (plans.length !== byteChecks.size || plans.some(({ check, field }) => field < 0 && !check.optional))
     return undefined
+  const added = (newColumns?.columns ?? []).map((column): ColumnPlan => ({
+    check: newColumnCheck(column),
+    field: fields.columns.indexOf(column.property),
+    nulls: { property: column.property, count: 0 },
+  }))
+  if (added.some(({ check, field }) => field < 0 && !check.optional)) return undefined
   return {
-    write: rowWriter(fields, plans, batch, lineage),
+    write: rowWriter(fields, [...plans, ...added], unmetFields(fields, pipeline, newColumns), batch, lineage),
     nulls: () =>
       Object.fromEntries(plans.flatMap(({ nulls }) => (nulls.count > 0 ? [[nulls.property, nulls.count]] : []))),
   }
 }
 
+/** Fields of columns that nobody knows yet: a row goes the fast way as long as they are blank. */
+function unmetFields(fields: FieldRanges, { schema }: Pipeline, newColumns: NewColumns | undefined): number[] {
+  if (newColumns === undefined) return []
+  return fields.columns.flatMap((name, field) =>
+    schema.inputs?.has(name) === false && newColumns.of(name) === undefined ? [field] : [],
+  )
+}
+
 function rowWriter(
   fields: FieldRanges,
   plans: readonly ColumnPlan[],
+  unmet: readonly number[],
   batch: Batch,
   lineage: RowLineage,
 ): FastRows["write"] {
@@ -91,6 +111,11 @@ function rowWriter(
     if (!fields.isWhole(i)) return false
     const start = starts[i] as number
     const first = i * width
+    for (const field of unmet) {
+      const end = ends[first + field] as number
+      const from = field === 0 ? start : ((ends[first + field - 1] as number) & FIELD_OFFSET) + 1
+      if ((end & FIELD_OFFSET) - from > ((end & FIELD_QUOTED) === 0 ? 0 : 2)) return false
+    }
     // Escapes may double what a field takes.
     text.room((((ends[first + width - 1] as number) & FIELD_OFFSET) - start) * 2 + spare)
     const out = text.bytes

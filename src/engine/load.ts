@@ -22,6 +22,8 @@ export interface ListContext {
   readonly signal: AbortSignal
   /** Nothing may be written, not even notes in `ops`. */
   readonly readOnly: boolean
+  /** Everything is to be read again. */
+  readonly full: boolean
 }
 
 /** What a run carries out, with what it takes to do so. */

@@ -39,6 +39,7 @@ export async function modelLoad(model: Model, ports: Pick<Ports, "files">): Prom
     name: model.name,
     definitionVersion: version,
     table: `${model.sink.schema}.${model.sink.name}`,
+    output: undefined,
     checks: model.checks,
     publish: model.publish,
     leaseMs: model.leaseMs,

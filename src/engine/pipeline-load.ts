@@ -2,13 +2,19 @@ import type { SourcePartition } from "../core/contracts.ts"
 import { SpillwayError } from "../core/errors.ts"
 import { canonicalJson } from "../core/json.ts"
 import { markVanished, refreshStamps, type LedgerPartition } from "../ledger/partitions.ts"
+import { writeSecretFields } from "../ledger/secret-fields.ts"
+import { addedColumns } from "../postgres/evolve.ts"
 import type { Session } from "../postgres/session.ts"
-import type { Pipeline } from "./definition.ts"
+import { qualifiedName } from "../postgres/target.ts"
+import { secretFields, type Pipeline } from "./definition.ts"
 import { definitionVersion } from "./definition-version.ts"
+import { FileOutput } from "./file-output.ts"
 import type { Load } from "./load.ts"
 import { PipelineStager } from "./pipeline-stager.ts"
 import { reasonFor } from "./plan.ts"
-import { targetOf } from "./target-of.ts"
+import { sinkName } from "./sink-name.ts"
+import { sourceContext } from "./source-context.ts"
+import { targetOf, withColumns } from "./target-of.ts"
 
 /** A pipeline as something to load: its partitions are those of its source. */
 export function pipelineLoad(pipeline: Pipeline): Load {
@@ -18,7 +24,8 @@ export function pipelineLoad(pipeline: Pipeline): Load {
     kind: "pipeline",
     name: pipeline.name,
     definitionVersion: definitionVersion(pipeline),
-    table: `${sink.schema}.${sink.name}`,
+    table: sinkName(sink),
+    output: sink.kind === "file" ? new FileOutput(sink) : undefined,
     checks: pipeline.checks,
     publish: pipeline.publish,
     leaseMs: pipeline.leaseMs,
@@ -26,12 +33,11 @@ export function pipelineLoad(pipeline: Pipeline): Load {
     files: source.unit === "file",
     months: false,
     resumable: true,
-    target: () => Promise.resolve(target),
-    list: (_session, known, { ports, directory, signal }) =>
-      source.list(
-        { ports, directory, signal, exact: pipeline.schema.exact, maxRecordBytes: pipeline.maxRecordBytes },
-        known,
-      ),
+    target: async (session) =>
+      pipeline.onNewColumn === "evolve"
+        ? withColumns(target, await addedColumns(session, qualifiedName(target), pipeline.name))
+        : target,
+    list: (_session, known, context) => source.list(sourceContext(pipeline, context), known),
     reasons: (_session, listed, known, options) =>
       Promise.resolve(
         new Map(
@@ -44,6 +50,7 @@ export function pipelineLoad(pipeline: Pipeline): Load {
     async afterList(session, listed, before, unchanged) {
       const news = unchanged.filter((partition) => hasNews(partition, before.get(partition.key)))
       await refreshStamps(session, pipeline.name, news)
+      await writeSecretFields(session, pipeline.name, secretFields(pipeline))
       return whatIsGone(session, pipeline, listed, before)
     },
     countRows: () => Promise.resolve(undefined),

@@ -1,18 +1,22 @@
-import type { PartitionReader, SourceContext } from "../core/contracts.ts"
+import type { Column, PartitionReader, SourceContext } from "../core/contracts.ts"
 import { asSpillwayError } from "../core/errors.ts"
 import type { Batch, Position } from "../core/records.ts"
 import { stageLetters } from "../ledger/dead-letters.ts"
 import { addTally, zeroTally, type StagedProgress } from "../ledger/progress.ts"
+import { addedColumns, addToStaging } from "../postgres/evolve.ts"
 import { quoteIdentifier } from "../postgres/quote.ts"
 import { copiedColumns } from "../postgres/target.ts"
 import type { Connection } from "./connection.ts"
 import { copyBatch, type BatchToCopy } from "./copy-batch.ts"
-import type { Pipeline } from "./definition.ts"
+import { secretFields, type Pipeline } from "./definition.ts"
 import { batchEncoder, type BatchEncoder, type EncodedBatch } from "./encode-batch.ts"
 import type { Stager } from "./load.ts"
-import { recordPath } from "./record-path.ts"
+import { NewColumnMet, NewColumns, preparedRecords } from "./new-columns.ts"
+import { recordPath, type RecordPath } from "./record-path.ts"
 import { StagingLost, stagingTable, timed, type Group, type GroupMember, type RunContext } from "./run-context.ts"
+import { sourceContext } from "./source-context.ts"
 import { isRunLevel, Staging } from "./staging.ts"
+import { targetOf, withColumns } from "./target-of.ts"
 
 /** Takes partitions from their source, through the record path, into a staging table. */
 export class PipelineStager implements Stager {
@@ -20,18 +24,17 @@ export class PipelineStager implements Stager {
   readonly #pipeline: Pipeline
   readonly #staging: Staging
   readonly #source: SourceContext
+  /** Undefined where the table takes none. */
+  readonly #newColumns: NewColumns | undefined
 
   constructor(pipeline: Pipeline, context: RunContext, connection: Connection) {
     this.context = context
     this.#pipeline = pipeline
     this.#staging = new Staging(context, connection)
-    this.#source = {
-      ports: context.ports,
-      directory: context.directory,
-      signal: context.signal,
-      exact: pipeline.schema.exact,
-      maxRecordBytes: pipeline.maxRecordBytes,
-    }
+    if (pipeline.onNewColumn === "evolve")
+      this.#newColumns = new NewColumns(context.target.columns.slice(targetOf(pipeline).columns.length))
+    const { ports, directory, signal, emit } = context
+    this.#source = sourceContext(pipeline, { ports, directory, signal, tell: emit })
   }
 
   /** What the database server lost in a crash is staged again. */
@@ -40,6 +43,7 @@ export class PipelineStager implements Stager {
     for (;;) {
       try {
         await this.#staging.prepare(group, earlier)
+        await this.#widen(group)
         for (const member of group.members) {
           if (member.complete || member.heldBy !== undefined) continue
           await this.#stagePartition(
@@ -74,7 +78,8 @@ export class PipelineStager implements Stager {
     })
     try {
       await this.#readThrough(group, member, from)
-      if (member.tally.read === 0)
+      // That nothing came since the last reading is no news.
+      if (member.tally.read === 0 && plan.partition.after === undefined)
         context.emit({
           type: "warning",
           code: "DATA_LOSS",
@@ -99,12 +104,20 @@ export class PipelineStager implements Stager {
     const { emit, signal, ports } = this.context
     const pipeline = this.#pipeline
     const key = member.plan.partition.key
-    const path = recordPath(pipeline, key, (warning) =>
-      emit({ type: "warning", code: warning.code, partition: key, message: warning.message, hint: warning.hint }),
+    const path = recordPath(
+      pipeline,
+      key,
+      ({ code, message, hint }) => emit({ type: "warning", code, partition: key, message, hint }),
+      this.#newColumns,
     )
-    const origin = { pipeline: pipeline.name, partition: key, unit: pipeline.source.unit }
+    const origin = {
+      pipeline: pipeline.name,
+      partition: key,
+      unit: pipeline.source.unit,
+      secrets: secretFields(pipeline),
+    }
     const turn = (): Promise<void> => ports.clock.turn()
-    const encode = batchEncoder({ pipeline, origin, seq: member.plan.seq, turn }, path)
+    const encode = batchEncoder({ pipeline, origin, seq: member.plan.seq, turn, newColumns: this.#newColumns }, path)
     const reader = pipeline.source.read(member.plan.partition, from, this.#source)
     let metColumns = false
     const meetColumns = (r: PartitionReader): void => {
@@ -114,15 +127,58 @@ export class PipelineStager implements Stager {
     for await (const batch of reader) {
       meetColumns(reader)
       signal.throwIfAborted()
-      await this.#stageBatch(group, member, batch, encode)
+      await this.#stageEvolving(group, member, batch, encode, path)
     }
     meetColumns(reader)
+    const { state } = reader
     await this.#staging.connection.retrying("completing a partition", async (session, attempt) => {
       if (attempt > 1 && (await this.#staging.wasCarriedOut(session, member))) return
-      await this.#staging.advance(session, member, { position: undefined, complete: true, tally: member.tally })
+      const position = state === undefined ? undefined : { state }
+      await this.#staging.advance(session, member, { position, complete: true, tally: member.tally })
     })
     member.batches++
     member.complete = true
+    member.state = state
+  }
+
+  /** Stages a batch; where one of its records brings a new column, once more with that column. */
+  async #stageEvolving(
+    group: Group,
+    member: GroupMember,
+    batch: Batch,
+    encode: BatchEncoder,
+    path: RecordPath,
+  ): Promise<void> {
+    try {
+      await this.#stageBatch(group, member, batch, encode)
+    } catch (error) {
+      if (!(error instanceof NewColumnMet)) throw error
+      const { schema, source, prepare } = this.#pipeline
+      const records = preparedRecords(batch, prepare)
+      const others = targetOf(this.#pipeline).columns
+      await this.#widen(group, this.#newColumns?.propose(records, schema, source.untyped, others) ?? [], member)
+      // Those of the records that were looked at before the new column was met.
+      path.takeNulls()
+      await this.#stageBatch(group, member, batch, encode)
+    }
+  }
+
+  /** Gives the group's staging table the new columns that are known, those that an earlier attempt gave it, and `more`. */
+  async #widen(group: Group, more: readonly Column[] = [], member?: GroupMember): Promise<void> {
+    const known = this.#newColumns
+    if (known === undefined) return
+    const { runNo, load, target } = this.context
+    const where = { staging: stagingTable(runNo, group.number), target, pipeline: load.name }
+    const columns = await this.#staging.connection.retrying("adding columns to staging", async (session, attempt) => {
+      if (attempt > 1 && member !== undefined) await this.#staging.wasCarriedOut(session, member)
+      return session.transaction(async () => {
+        const earlier = await addedColumns(session, where.staging, load.name)
+        const learnt = earlier.filter(({ property }) => known.of(property) === undefined)
+        return addToStaging(session, where, [...known.columns, ...learnt, ...more])
+      })
+    })
+    known.learn(columns)
+    group.target = withColumns(targetOf(this.#pipeline), known.columns)
   }
 
   /** Reads, checks and copies a batch in one go, and commits it with its letters and its position. */
@@ -166,7 +222,7 @@ export class PipelineStager implements Stager {
   }
 
   #copySql(group: Group): string {
-    const names = copiedColumns(this.context.target).map(quoteIdentifier).join(", ")
+    const names = copiedColumns(group.target).map(quoteIdentifier).join(", ")
     return `COPY ${stagingTable(this.context.runNo, group.number)} (${names}) FROM STDIN`
   }
 }

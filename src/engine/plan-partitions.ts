@@ -56,6 +56,7 @@ export async function planPart(
     directory: options.directory ?? process.cwd(),
     signal: options.signal ?? new AbortController().signal,
     readOnly: true,
+    full: options.full ?? false,
   })
   const reasons = await load.reasons(session, listed, known, { full: options.full ?? false, runId: undefined })
   const rows = options.countRows === true ? await load.countRows(session) : undefined

@@ -22,6 +22,9 @@ export function reasonFor(
   options: { full: boolean; runId: string | undefined },
 ): PartitionReason {
   if (known === undefined) return "new"
+  // Its version tells the reading, not the content: it was read in this run.
+  const isReading = partition.after !== undefined || partition.keepsRows === true
+  if (isReading && options.full && known.status === "completed" && known.runId === options.runId) return "unchanged"
   if (known.status === "held") return "held-before"
   if (known.status === "failed" || known.status === "in_progress") return "failed-before"
   if (known.version !== partition.version) return "changed"

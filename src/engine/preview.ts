@@ -2,7 +2,7 @@ import { systemPorts, type Ports } from "../core/ports.ts"
 import { SpillwayError } from "../core/errors.ts"
 import { DecodeFault, type Fault, type Place, type RecordObject } from "../core/records.ts"
 import type { Pipeline } from "./definition.ts"
-import { Expanded, FILTERED, recordPath, Rejected } from "./record-path.ts"
+import { Expanded, FILTERED, recordPath, Rejected, type Outcome } from "./record-path.ts"
 
 /** One record beside itself at every step. A step that was not reached is undefined. */
 export interface PreviewRecord {
@@ -58,6 +58,7 @@ export async function previewPipeline(pipeline: Pipeline, options: PreviewOption
       for (let i = 0; i < batch.length && shown.length < options.limit; i++) {
         const decoded = batch.record(i)
         const outcome = await path.process(batch, i)
+        const added = path.newValues()
         shown.push({
           partition: partition.key,
           place: batch.place(i),
@@ -67,12 +68,7 @@ export async function previewPipeline(pipeline: Pipeline, options: PreviewOption
             decoded instanceof DecodeFault || pipeline.prepare === undefined
               ? undefined
               : prepared(pipeline.prepare, batch.record(i)),
-          output:
-            outcome === FILTERED || outcome instanceof Rejected
-              ? []
-              : outcome instanceof Expanded
-                ? outcome.records
-                : [outcome],
+          output: rowsOf(outcome).map((row) => (added === undefined ? row : { ...row, ...added })),
           filtered: outcome === FILTERED,
           faults: outcome instanceof Rejected ? outcome.faults : [],
         })
@@ -81,6 +77,11 @@ export async function previewPipeline(pipeline: Pipeline, options: PreviewOption
     }
   }
   return shown
+}
+
+function rowsOf(outcome: Outcome): readonly RecordObject[] {
+  if (outcome === FILTERED || outcome instanceof Rejected) return []
+  return outcome instanceof Expanded ? outcome.records : [outcome]
 }
 
 /** The record after `prepare`; one that throws is among the faults already. */

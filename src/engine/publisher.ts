@@ -1,8 +1,9 @@
-import { SpillwayError } from "../core/errors.ts"
+import { asSpillwayError, SpillwayError } from "../core/errors.ts"
 import { addCounts, imbalance, zeroCounts, type Counts } from "../core/events.ts"
-import { commitLetters, supersedeLetters } from "../ledger/dead-letters.ts"
+import { commitLetters, replayedLetters, supersedeLetters } from "../ledger/dead-letters.ts"
 import { releaseLeases } from "../ledger/leases.ts"
 import { movePositions, recordOutcomes, rivalPipeline, type PartitionOutcome } from "../ledger/partitions.ts"
+import { outputFiles, type FilesByPartition } from "../ledger/output-files.ts"
 import { addNumbers, clearProgress, stagedProgress } from "../ledger/progress.ts"
 import { insertQualityResults, type QualityResult } from "../ledger/quality.ts"
 import { updateRunTotals } from "../ledger/runs.ts"
@@ -12,7 +13,9 @@ import type { PublishResult } from "../postgres/publish-counts.ts"
 import type { Session } from "../postgres/session.ts"
 import { commitKnowing } from "./commit.ts"
 import type { Connection } from "./connection.ts"
+import type { WrittenFiles } from "./file-output.ts"
 import { judgeGroup } from "./gate.ts"
+import { addNewColumns, noteNewColumns, requireNewColumns, tellNewColumns } from "./publish-columns.ts"
 import { requireBuilt } from "./reconcile.ts"
 import {
   leaseLost,
@@ -42,6 +45,7 @@ export class Publisher {
     const results = await timed(context, "gate", () => this.#judge(group))
     const gateMs = context.ports.clock.monotonic() - started
     await context.ports.failpoints.hit("gate.judged", { group: group.number })
+    await addNewColumns(context, this.#connection, group)
     const done = await timed(context, "publish", () => this.#commit(group, results))
     if (done === undefined) return
     this.#tell(group, { ...done, steps: { gate: gateMs, ...done.steps } }, context.ports.clock.monotonic() - started)
@@ -52,7 +56,12 @@ export class Publisher {
     const { context } = this
     const judged = group.members.filter((member) => member.heldBy === undefined)
     const results = await this.#connection.retrying("judging a group", (session) =>
-      judgeGroup(session, context, stagingTable(context.runNo, group.number), judged),
+      judgeGroup(
+        session,
+        context,
+        stagingTable(context.runNo, group.number),
+        judged.map(({ plan, tally }) => ({ key: plan.partition.key, tally })),
+      ),
     )
     for (const result of results)
       context.emit({
@@ -82,7 +91,7 @@ export class Publisher {
   async #commit(group: Group, results: readonly QualityResult[]): Promise<Published | undefined> {
     const { context } = this
     try {
-      return await this.#connection.retrying("publishing", (session) => this.#transaction(session, group, results))
+      return await this.#publishOnce(group, results)
     } catch (error) {
       if (!(error instanceof SpillwayError) || error.code !== "DB_CONSTRAINT") throw error
       const open = group.members.filter((member) => member.heldBy === undefined)
@@ -96,8 +105,20 @@ export class Publisher {
           where: member.plan.partition.key,
           hint: "a constraint of the table refuses these rows as a set; correct the source or the constraint and run again",
         })
-      return this.#connection.retrying("publishing", (session) => this.#transaction(session, group, results))
+      return this.#publishOnce(group, results)
     }
+  }
+
+  async #publishOnce(group: Group, results: readonly QualityResult[]): Promise<Published> {
+    const done = await this.#connection.retrying("publishing", (session) => this.#transaction(session, group, results))
+    try {
+      await done.files?.settle()
+    } catch (error) {
+      // Published all the same; the next run clears it away.
+      const { code, message, hint } = asSpillwayError(error)
+      this.context.emit({ type: "warning", code, partition: undefined, message, hint })
+    }
+    return done
   }
 
   /** Gives every partition of a group a staging table of its own and publishes them one after the other. */
@@ -107,7 +128,7 @@ export class Publisher {
     for (const [n, member] of group.members.entries()) {
       const key = member.plan.partition.key
       // Progress keeps the old group's number: interrupted here, the run finds that group incomplete and stages it again.
-      const single: Group = { number: group.number * 1000 + n, members: [member] }
+      const single: Group = { number: group.number * 1000 + n, members: [member], target: group.target }
       const to = stagingTable(context.runNo, single.number)
       await this.#connection.retrying("dividing a group", (session) =>
         session.transaction(async () => {
@@ -144,14 +165,16 @@ export class Publisher {
       { context, connection: this.#connection, commitId, witness: keys[0] ?? "" },
       async () => {
         await failpoints.hit("publish.begun", { group: group.number })
+        const filesBefore = load.output && (await outputFiles(session, load.name))
         await this.#fence(session, group, commitId)
         await this.#requireProgress(session, group)
         if (held.length > 0)
           await session.query(`DELETE FROM ${staging} WHERE _source = ANY($1::text[])`, [
             held.map((m) => m.plan.partition.key),
           ])
-        const rows = await step("rows", () => this.#writeRows(session, staging, published))
-        await this.#refuseRival(session, keys)
+        const files = await step("rows", () => this.#writeFiles(session, staging, published, filesBefore))
+        const rows = files?.result ?? (await step("rows", () => this.#writeRows(session, staging, published, group)))
+        if (files === undefined) await this.#refuseRival(session, keys)
         await step("reconcile", () => requireBuilt(session, context, published, rows))
         await failpoints.hit("publish.rows-written", { group: group.number })
         const counts = new Map(group.members.map((member) => [member.plan.partition.key, countsOf(member, rows)]))
@@ -178,8 +201,9 @@ export class Publisher {
           if (!(await updateRunTotals(session, runId, context.holder, totalsRow)))
             throw leaseLost(context, `run ${runId}`)
         })
+        await files?.reveal()
         await failpoints.hit("publish.before-commit", { group: group.number })
-        return { counts, totals, steps }
+        return { counts, totals, steps, files }
       },
     )
   }
@@ -226,21 +250,51 @@ export class Publisher {
     }
   }
 
-  async #writeRows(session: Session, staging: string, published: readonly GroupMember[]): Promise<PublishResult> {
+  /** Undefined where the rows go into a table. */
+  async #writeFiles(
+    session: Session,
+    staging: string,
+    published: readonly GroupMember[],
+    before: FilesByPartition = new Map(),
+  ): Promise<WrittenFiles | undefined> {
+    const { load, ports, directory, target } = this.context
+    if (published.length === 0) return undefined
+    const { name: pipeline, definitionVersion } = load
+    return load.output?.write(
+      session,
+      { pipeline, definitionVersion, directory, ports, target },
+      staging,
+      published.map(({ plan }) => plan.partition),
+      before,
+    )
+  }
+
+  async #writeRows(
+    session: Session,
+    staging: string,
+    published: readonly GroupMember[],
+    group: Group,
+  ): Promise<PublishResult> {
     if (published.length === 0) {
       await session.query(`DROP TABLE ${staging}`)
       return { counts: new Map(), touches: [], adopted: false }
     }
-    const { load, target } = this.context
+    const { load, runId } = this.context
+    const { target } = group
     await lockTarget(session, target)
-    return publishStaging(session, {
+    await requireNewColumns(session, this.context, group)
+    const replaced = published.filter((member) => member.plan.replaces).map((member) => member.plan.partition.key)
+    const result = await publishStaging(session, {
       staging,
       target,
       tracked: await trackedSlices(session, load.table),
       exclusive: load.kind === "model",
       sources: published.map((member) => member.plan.partition.key),
-      replaced: published.filter((member) => member.plan.replaces).map((member) => member.plan.partition.key),
+      replaced,
+      kept: await replayedLetters(session, { pipeline: load.name, runId }, replaced),
     })
+    await noteNewColumns(session, this.context, group)
+    return result
   }
 
   async #writeLetters(session: Session, group: Group): Promise<void> {
@@ -261,7 +315,7 @@ export class Publisher {
       await commitLetters(
         session,
         { pipeline: load.name, runId, correlationId, schemaVersion: load.definitionVersion },
-        new Map(staged.map((member) => [member.partitionNo, member.plan.partition.key])),
+        new Map(staged.map(({ partitionNo, plan }) => [partitionNo, { key: plan.partition.key, seq: plan.seq }])),
       )
     }
     // Only a partition that was read before can have letters that its new reading no longer brings up.
@@ -271,13 +325,14 @@ export class Publisher {
         session,
         load.name,
         runId,
-        new Map(again.map((member) => [member.partitionNo, member.plan.partition.key])),
+        new Map(again.map(({ partitionNo, plan: { partition } }) => [partitionNo, partition])),
       )
   }
 
   #tell(group: Group, done: Published, durationMs: number): void {
     const { context } = this
     Object.assign(context.totals, done.totals)
+    if (group.members.some(({ heldBy }) => heldBy === undefined)) tellNewColumns(context, group)
     let rows = 0
     for (const member of group.members) {
       const partition = member.plan.partition.key
@@ -304,6 +359,8 @@ interface Published {
   readonly counts: ReadonlyMap<string, Counts>
   readonly totals: RunningTotals
   readonly steps: Readonly<Record<string, number>>
+  /** Undefined where the rows went into a table. */
+  readonly files: WrittenFiles | undefined
 }
 
 function holdAllWithOne(members: readonly GroupMember[]): void {
@@ -366,6 +423,7 @@ function outcomeOf(member: GroupMember, counts: Counts): PartitionOutcome {
     epoch,
     bytes: partition.bytes,
     stamp: partition.stamp,
+    state: member.state,
     counts,
     snapshot: member.built?.snapshot,
     error: error === undefined ? undefined : { code: error.code, message: error.message, hint: error.hint },

@@ -4,6 +4,7 @@ import { DecodeFault, type Batch, type Fault, type RecordObject } from "../core/
 import { shown } from "../core/shown.ts"
 import { judgeRecord, splitChecks } from "../quality/gate.ts"
 import type { Pipeline } from "./definition.ts"
+import { NewColumnMet, newValue, type NewColumns } from "./new-columns.ts"
 
 /** The record goes to the dead letters. */
 export class Rejected {
@@ -39,14 +40,27 @@ export interface RecordPath {
   meetColumns(columns: readonly string[] | undefined): void
   /** The columns were looked at, and none is unknown: records need not be looked at for that. */
   columnsAreKnown(): boolean
+  /**
+   * With `onNewColumn: "evolve"`, what the record that was processed last holds in columns that the schema does not know, as
+   * those columns take it; undefined for nothing. Every record that was made of it carries that.
+   */
+  newValues(): RecordObject | undefined
   /** Nulls per property seen since the last call. */
   takeNulls(): Record<string, number>
 }
 
 const reject = (fault: Fault): Rejected => new Rejected([fault])
 
-/** The way of a record from its batch to what is loaded; the same for tables, files and previews. `where` names the partition. */
-export function recordPath(steps: RecordSteps, where: string, warn: (error: SpillwayError) => void): RecordPath {
+/**
+ * The way of a record from its batch to what is loaded; the same for tables, files and previews. `where` names the partition.
+ * With `newColumns`, a value in a column that is not among them is thrown as `NewColumnMet`.
+ */
+export function recordPath(
+  steps: RecordSteps,
+  where: string,
+  warn: (error: SpillwayError) => void,
+  newColumns?: NewColumns,
+): RecordPath {
   const { schema, output, prepare, transform, onNewColumn } = steps
   const untyped = steps.source.untyped
   const checks = splitChecks(steps.checks).record
@@ -55,6 +69,7 @@ export function recordPath(steps: RecordSteps, where: string, warn: (error: Spil
   const ignored = new Set<string>()
   // A header that was looked at once spares looking at the keys of every record.
   let columnsAreKnown = schema.inputs === undefined
+  let newValues: RecordObject | undefined
 
   function drift(unknown: readonly string[]): SpillwayError {
     const names = unknown.map((name) => JSON.stringify(name)).join(", ")
@@ -63,7 +78,7 @@ export function recordPath(steps: RecordSteps, where: string, warn: (error: Spil
       `${where} has ${unknown.length === 1 ? "a column" : "columns"} that the schema does not know: ${names}`,
       {
         where,
-        hint: 'add it to the schema, or set onNewColumn to "ignore" (leave the column out) or "deadLetter" (set such records aside)',
+        hint: 'add it to the schema, or set onNewColumn to "evolve" (add it to the table), "ignore" (leave it out) or "deadLetter" (set such records aside)',
         context: { columns: unknown },
       },
     )
@@ -89,19 +104,36 @@ export function recordPath(steps: RecordSteps, where: string, warn: (error: Spil
     columnsAreKnown = unknown.length === 0
   }
 
+  const unknownColumn = (name: string, message: string): Rejected =>
+    reject({ code: "SCHEMA_DRIFT", step: "validate", rule: "unknown_column", path: name, message })
+
+  /** Takes the value of a new column out of a record before the schema sees it. */
+  function takeNew(record: RecordObject, name: string, batch: Batch, i: number): Rejected | undefined {
+    const value = record[name]
+    delete record[name]
+    if (value === null || value === undefined || (untyped && value === "")) return undefined
+    const column = newColumns?.of(name)
+    if (newColumns !== undefined && column === undefined) {
+      if (newColumns.grows) throw new NewColumnMet(name)
+      return unknownColumn(name, `${name}: the table does not have this column yet; a run of the pipeline adds it`)
+    }
+    newValues ??= Object.create(null) as RecordObject
+    newValues[name] = column === undefined ? value : newValue(column, value, untyped, batch, i)
+    return undefined
+  }
+
   /** Applies the policy for unknown columns to one record. */
-  function meetKeys(record: RecordObject, inputs: ReadonlySet<string>): Rejected | undefined {
+  function meetKeys(record: RecordObject, inputs: ReadonlySet<string>, batch: Batch, i: number): Rejected | undefined {
     for (const name of Object.keys(record)) {
       if (inputs.has(name)) continue
       if (onNewColumn === "fail") throw drift([name])
+      if (onNewColumn === "evolve") {
+        const rejected = takeNew(record, name, batch, i)
+        if (rejected !== undefined) return rejected
+        continue
+      }
       if (onNewColumn === "deadLetter" && !(untyped && record[name] === null))
-        return reject({
-          code: "SCHEMA_DRIFT",
-          step: "validate",
-          rule: "unknown_column",
-          path: name,
-          message: `${name}: expected no such column`,
-        })
+        return unknownColumn(name, `${name}: expected no such column`)
       if (!ignored.has(name)) {
         ignored.add(name)
         warn(
@@ -166,7 +198,9 @@ export function recordPath(steps: RecordSteps, where: string, warn: (error: Spil
   return {
     meetColumns,
     columnsAreKnown: () => columnsAreKnown,
+    newValues: () => newValues,
     process(batch, i) {
+      newValues = undefined
       let record = batch.record(i)
       if (record instanceof DecodeFault) return reject(record.fault)
       if (prepare !== undefined) {
@@ -182,7 +216,7 @@ export function recordPath(steps: RecordSteps, where: string, warn: (error: Spil
         }
       }
       if (!columnsAreKnown && schema.inputs !== undefined) {
-        const rejected = meetKeys(record, schema.inputs)
+        const rejected = meetKeys(record, schema.inputs, batch, i)
         if (rejected !== undefined) return rejected
       }
       schema.fit(record, untyped)

@@ -12,12 +12,14 @@ import { quoteIdentifier } from "../postgres/quote.ts"
 import type { Session } from "../postgres/session.ts"
 import { copiedColumns, createStaging, inspectTarget, type Target } from "../postgres/target.ts"
 import { copyBatch, type BatchToCopy } from "./copy-batch.ts"
-import type { Pipeline } from "./definition.ts"
+import { secretFields, type Pipeline } from "./definition.ts"
 import { batchEncoder } from "./encode-batch.ts"
 import { judgeGroup, type JudgedPartition } from "./gate.ts"
 import { LettersBatch } from "./letters-batch.ts"
 import { mendLetters } from "./mend-letters.ts"
+import { NewColumns } from "./new-columns.ts"
 import { recordPath } from "./record-path.ts"
+import { targetOf } from "./target-of.ts"
 import type { LoadFacts } from "./run-context.ts"
 
 /** A replay that stands still inside its transaction would hold up every load of the table; the server ends it after this. */
@@ -136,6 +138,12 @@ interface StagedLetters {
   readonly judged: JudgedPartition
 }
 
+/** The columns that the table has besides those of the schema; undefined where it takes none. A replay adds no further ones. */
+const tableColumns = (pipeline: Pipeline, target: Target): NewColumns | undefined =>
+  pipeline.onNewColumn === "evolve"
+    ? new NewColumns(target.columns.slice(targetOf(pipeline).columns.length), { grows: false })
+    : undefined
+
 /** Takes the letters of one partition through the record path into staging. */
 async function stage(
   session: Session,
@@ -146,9 +154,15 @@ async function stage(
   const { pipeline, source, target, patch } = context
   const mended = await mendLetters(pipeline, partition, letters, patch, source)
   const batch = new LettersBatch(mended.letters)
-  const origin: LetterOrigin = { pipeline: pipeline.name, partition, unit: pipeline.source.unit }
-  const path = recordPath(forLetters(pipeline), partition, () => undefined)
-  const encode = batchEncoder({ pipeline, origin, seq, turn: () => source.ports.clock.turn() }, path)
+  const origin: LetterOrigin = {
+    pipeline: pipeline.name,
+    partition,
+    unit: pipeline.source.unit,
+    secrets: secretFields(pipeline),
+  }
+  const newColumns = tableColumns(pipeline, target)
+  const path = recordPath(forLetters(pipeline), partition, () => undefined, newColumns)
+  const encode = batchEncoder({ pipeline, origin, seq, turn: () => source.ports.clock.turn(), newColumns }, path)
   const toCopy: BatchToCopy = { encoded: undefined, encode: (send) => encode(batch, send) }
   const names = copiedColumns(target).map(quoteIdentifier).join(", ")
   const encoded = await copyBatch(session, `COPY ${staging} (${names}) FROM STDIN`, toCopy)

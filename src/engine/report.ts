@@ -18,6 +18,14 @@ export interface HeldPartition {
   readonly deadLettered: number
 }
 
+/** A property that the schema does not know, and the column that was added for it. */
+export interface NewColumnReport {
+  readonly property: string
+  readonly column: string
+  /** As in DDL. */
+  readonly type: string
+}
+
 export interface StageReport {
   readonly stage: string
   /** `skipped`: an earlier attempt completed it and nothing changed since. Stages that were not reached are not listed. */
@@ -54,6 +62,8 @@ export interface RunReport {
   readonly steps: Readonly<Record<string, number>>
   /** Of a pipeline made of stages: what became of each. */
   readonly stages?: readonly StageReport[]
+  /** With `onNewColumn: "evolve"`, what was added to the table. */
+  readonly newColumns?: readonly NewColumnReport[]
   readonly warnings: readonly { readonly code: ErrorCode; readonly message: string }[]
   readonly durationMs: number
   readonly error: ReportedError | undefined

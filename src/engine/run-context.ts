@@ -1,10 +1,12 @@
 import type { Check } from "../core/contracts.ts"
 import { SpillwayError } from "../core/errors.ts"
 import type { Counts, RunEventBody } from "../core/events.ts"
+import type { JsonValue } from "../core/json.ts"
 import type { Ports } from "../core/ports.ts"
 import { zeroTally, type Tally } from "../ledger/progress.ts"
 import type { Target } from "../postgres/target.ts"
-import type { HeldPartition } from "./report.ts"
+import type { FileOutput } from "./file-output.ts"
+import type { HeldPartition, NewColumnReport } from "./report.ts"
 import type { PlannedPartition } from "./plan.ts"
 
 /**
@@ -15,8 +17,10 @@ export interface LoadFacts {
   readonly kind: "pipeline" | "model"
   readonly name: string
   readonly definitionVersion: string
-  /** `schema.name` of the table. */
+  /** `schema.name` of the table, or the folder. */
   readonly table: string
+  /** Where the rows go that go into no table. */
+  readonly output: FileOutput | undefined
   readonly checks: readonly Check[]
   readonly publish: "partition" | "run"
   /** Milliseconds. */
@@ -46,6 +50,8 @@ export interface RunContext {
   readonly totals: RunningTotals
   /** Milliseconds per step. */
   readonly steps: Record<string, number>
+  /** Columns that this run has added to the table. */
+  readonly newColumns: NewColumnReport[]
 }
 
 /** What the run amounts to so far, over all its attempts. */
@@ -66,6 +72,8 @@ export interface GroupMember {
   /** The position up to which it is staged, and in how many batches. */
   batches: number
   complete: boolean
+  /** What its source is to be told when it lists it again. */
+  state: JsonValue | undefined
   /** Set when the partition cannot be published. */
   heldBy: SpillwayError | undefined
   /** What a model's rows were built from; undefined for a pipeline's. */
@@ -85,6 +93,8 @@ export interface Built {
 export interface Group {
   readonly number: number
   readonly members: GroupMember[]
+  /** The table with what the group's rows hold besides the columns of the schema. */
+  target: Target
 }
 
 export const newMember = (plan: PlannedPartition, partitionNo: number): GroupMember => ({
@@ -93,6 +103,7 @@ export const newMember = (plan: PlannedPartition, partitionNo: number): GroupMem
   tally: zeroTally(),
   batches: 0,
   complete: false,
+  state: undefined,
   heldBy: undefined,
   built: undefined,
   stagingMs: 0,
@@ -100,11 +111,22 @@ export const newMember = (plan: PlannedPartition, partitionNo: number): GroupMem
 
 export const stagingTable = (runNo: number, groupNo: number): string => `ops_staging.run_${runNo}_${groupNo}`
 
-/** What a server crash emptied has to be staged again: the group starts over. Never leaves the engine. */
-export class StagingLost extends Error {
+/** What is staged cannot be published as it is: the group starts over. Never leaves the engine. */
+export class StagingUnusable extends Error {}
+
+/** A server crash has emptied it. */
+export class StagingLost extends StagingUnusable {
   constructor(what: string) {
     super(`what was staged is gone (${what})`)
     this.name = "StagingLost"
+  }
+}
+
+/** The table has changed since. */
+export class StagingOutdated extends StagingUnusable {
+  constructor(why: string) {
+    super(`what was staged no longer fits the table (${why})`)
+    this.name = "StagingOutdated"
   }
 }
 

@@ -12,9 +12,9 @@ import type { RunReport } from "./report.ts"
 import type { RunContext, RunningTotals } from "./run-context.ts"
 
 /** A name that sorts by time: `run_20261121T140448Z_0bd1103d`. */
-export function newRunId({ clock, random }: Pick<Ports, "clock" | "random">): string {
+export function newId(what: "run" | "replay", { clock, random }: Pick<Ports, "clock" | "random">): string {
   const stamp = new Date(clock.now()).toISOString().replace(/[-:]|\.\d+/g, "")
-  return `run_${stamp}_${random.hex(4)}`
+  return `${what}_${stamp}_${random.hex(4)}`
 }
 
 /** Continues the interrupted run that `work` found, or begins a new one. */
@@ -40,7 +40,7 @@ export async function beginRun(
     }
     return { runId, runNo, attempt, totals }
   }
-  const runId = newRunId(ports)
+  const runId = newId("run", ports)
   const runNo = await insertRun(session, {
     runId,
     pipeline: load.name,
@@ -106,7 +106,7 @@ export async function endRun(
   })
   return {
     pipeline: context.load.name,
-    table: `${context.target.schema}.${context.target.name}`,
+    table: context.load.table,
     runId,
     attempt: context.attempt,
     status,
@@ -123,6 +123,7 @@ export async function endRun(
     deadLetters: totals.codes,
     nulls,
     steps: context.steps,
+    newColumns: context.newColumns,
     warnings: more.warnings,
     durationMs,
     error,

@@ -14,8 +14,9 @@ import { acquireLeases, keepLeases, leaseHeld, settleHolders, waitForLeases } fr
 import { loadOf } from "./load-of.ts"
 import { planPartitions } from "./plan-partitions.ts"
 import type { RunReport, StageReport } from "./report.ts"
-import { newRunId } from "./run-row.ts"
+import { newId } from "./run-row.ts"
 import { runLoad, type RunOptions } from "./run.ts"
+import { sinkName } from "./sink-name.ts"
 import type { Stages } from "./stages.ts"
 import { stopSignal } from "./stop-signal.ts"
 
@@ -129,7 +130,7 @@ async function begin(
     await nameRun(session, holder, latest.runId)
     return { runId: latest.runId, attempt, completed: await completedStages(session, latest.runId) }
   }
-  const runId = newRunId(ports)
+  const runId = newId("run", ports)
   const correlationId = how.options.correlationId
   await insertRun(session, { runId, pipeline: stages.name, definitionVersion: version, full, correlationId, holder })
   await nameRun(session, holder, runId)
@@ -236,7 +237,7 @@ function reportOf(
         : "failed"
   return {
     pipeline: stages.name,
-    table: stages.stages.map(({ sink }) => `${sink.schema}.${sink.name}`).join(", "),
+    table: stages.stages.map(({ sink }) => sinkName(sink)).join(", "),
     runId: parent.runId,
     attempt: parent.attempt,
     status,

@@ -13,13 +13,14 @@ import { createTarget, inspectTarget, type Target } from "../postgres/target.ts"
 import { Connection, successiveConnections } from "./connection.ts"
 import type { Pipeline } from "./definition.ts"
 import { eventStream } from "./event-stream.ts"
+import type { FileOutput } from "./file-output.ts"
 import { keepLeases, leaseHeld, waitForLeases } from "./leasing.ts"
 import { pipelineLoad } from "./pipeline-load.ts"
 import { divide } from "./plan.ts"
 import type { Load, Stager } from "./load.ts"
 import { Publisher } from "./publisher.ts"
 import type { RunReport } from "./report.ts"
-import { leaseLost, newMember, StagingLost, type Group, type RunContext } from "./run-context.ts"
+import { leaseLost, newMember, StagingUnusable, type Group, type RunContext } from "./run-context.ts"
 import { beginRun, endRun } from "./run-row.ts"
 import { stopSignal } from "./stop-signal.ts"
 import { chooseWork, type PartitionFilter, type Work } from "./choose-work.ts"
@@ -77,6 +78,7 @@ export async function runLoad(load: Load, options: RunOptions): Promise<RunRepor
       signal: stop.signal,
       emit: stream.emit,
       steps: {},
+      newColumns: [],
       ...run,
     }
     stream.emit({
@@ -187,18 +189,35 @@ async function carryOut(
     await adoptProgress(session, runId, new Map(work.planned.map((plan) => [plan.partition.key, plan.epoch])))
     return stagedProgress(session, runId)
   })
+  if (load.output !== undefined) await tidyFolder(context, load.output, staging)
   const groups = grouped(context, work, progress)
   await stageAndPublish(groups, progress, load.stager(context, staging, connect), new Publisher(context, connect()))
   await staging.retrying("tidying up", async (session) => {
     await clearProgress(session, runId)
     // A table is there after a run, also when everything was held or there was nothing to load.
-    if (!(await inspectTarget(session, context.target)))
+    if (load.output === undefined && !(await inspectTarget(session, context.target)))
       await session.transaction(async () => {
         await lockTarget(session, context.target)
         // Another run may have created it meanwhile.
         if (!(await inspectTarget(session, context.target))) await createTarget(session, context.target)
       })
   })
+}
+
+/** Clears away what interrupted runs have left in the folder, and says what of it is gone. */
+async function tidyFolder(context: RunContext, output: FileOutput, connection: Connection): Promise<void> {
+  const { load, emit } = context
+  const gone = await connection.retrying("tidying the folder", (session) =>
+    output.tidy(session, { ...context, pipeline: load.name, definitionVersion: load.definitionVersion }),
+  )
+  for (const name of gone)
+    emit({
+      type: "warning",
+      code: "DATA_LOSS",
+      partition: undefined,
+      message: `${name} was published and is gone`,
+      hint: "if it was taken away on purpose, nothing is to be done; --full writes it again",
+    })
 }
 
 function tellPlan(context: RunContext, work: Work): void {
@@ -233,6 +252,7 @@ function grouped(context: RunContext, work: Work, progress: readonly StagedProgr
   const options = { whole: publish === "run", firstGroup: context.attempt * GROUPS_PER_ATTEMPT, groupBytes }
   return divide(work.planned, progress, options).map(({ groupNo, planned }) => ({
     number: groupNo,
+    target: context.target,
     members: planned.map((plan) => newMember(plan, numbers.get(plan.partition.key) ?? ++next)),
   }))
 }
@@ -259,7 +279,7 @@ async function stageAndPublish(
         await done
         publishing = undefined
       } catch (error) {
-        if (!(error instanceof StagingLost)) throw error
+        if (!(error instanceof StagingUnusable)) throw error
         await stager.startOver(group, error.message)
         await stager.stage(group, new Map())
         publish(group)

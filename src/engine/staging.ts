@@ -40,6 +40,7 @@ export class Staging {
       member.tally = zeroTally()
       member.batches = 0
       member.complete = false
+      member.state = undefined
       member.heldBy = undefined
       member.built = undefined
       emit({ type: "partition.restarted", partition: member.plan.partition.key, message: why })
@@ -79,6 +80,7 @@ export class Staging {
         member.tally = before.tally
         member.batches = before.batches
         member.complete = before.complete
+        member.state = before.complete ? before.position?.["state"] : undefined
       }
       await this.#requireStaged(session, group, staging)
     })
@@ -173,6 +175,16 @@ const RUN_LEVEL = new Set([
   "CHECKPOINT",
   "CANCELLED",
   "CONFIG",
+  // The other side is away or wants to be left alone: what is staged stays, and the next run goes on there.
+  "HTTP_429",
+  "HTTP_5XX",
+  "TIMEOUT",
+  "NETWORK",
+  "DNS",
+  "TLS",
+  "CIRCUIT_OPEN",
+  "RETRY_EXHAUSTED",
+  "RETRY_BUDGET",
 ])
 
 /** A database server without room is everybody's; a file that cannot be read is its partition's. */

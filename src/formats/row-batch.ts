@@ -12,6 +12,8 @@ export interface Rows {
   readonly maxRecordBytes: number
   /** Row i as a fresh object. */
   make(i: number): RecordObject | DecodeFault
+  /** The bytes of a row whose `make` gives a fault. Default: none. */
+  raw?(i: number): Uint8Array
   /** Default: the row's number as its line. */
   place?(i: number): Place
 }
@@ -52,9 +54,10 @@ export class RowBatch implements Batch {
     return this.#rows.place?.(i) ?? { line: this.ordinal(i) }
   }
 
-  #json(i: number): Buffer {
+  #json(i: number): Uint8Array {
     const made = this.#rows.make(i)
-    return Buffer.from(made instanceof DecodeFault ? "" : jsonOf(made))
+    if (made instanceof DecodeFault) return this.#rows.raw?.(i) ?? new Uint8Array()
+    return Buffer.from(jsonOf(made))
   }
 
   #fault(i: number, record: RecordObject): DecodeFault | undefined {

@@ -70,7 +70,7 @@ export async function commitLetters(
      WHERE s.run_id = $2::text
      ORDER BY s.partition_no, s.ordinal
      ON CONFLICT (id) DO UPDATE SET
-       status = 'pending', status_reason = NULL, last_seen = now(), run_id = excluded.run_id, seq = excluded.seq, fingerprint = excluded.fingerprint, step = excluded.step,
+       status = 'pending', status_reason = NULL, last_seen = now(), seen_in = excluded.seen_in, run_id = excluded.run_id, seq = excluded.seq, fingerprint = excluded.fingerprint, step = excluded.step,
        error_code = excluded.error_code, error_msg = excluded.error_msg, rule = excluded.rule, path = excluded.path,
        faults = excluded.faults, record = excluded.record, schema_version = excluded.schema_version
      WHERE d.status = 'superseded' OR (d.status = 'pending' AND (d.fingerprint <> excluded.fingerprint OR d.seq IS DISTINCT FROM excluded.seq))`,

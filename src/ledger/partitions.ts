@@ -27,10 +27,12 @@ export async function knownPartitions(session: Session, pipeline: string): Promi
     run_id: string
     definition_version: string
     vanished: boolean
+    state: JsonValue
   }>(
     `SELECT pp.partition_key, pp.version, sf.stamp, pp.status, pp.seq, pp.run_id, pp.definition_version,
-            sf.vanished_at IS NOT NULL AS vanished
+            sf.vanished_at IS NOT NULL AS vanished, sp.position->'state' AS state
      FROM ops.processed_partitions pp
+     LEFT JOIN ops.source_positions sp ON sp.pipeline_name = pp.pipeline_name AND sp.partition_key = pp.partition_key
      LEFT JOIN ops.source_files sf ON sf.pipeline_name = pp.pipeline_name AND sf.path = pp.partition_key
      WHERE pp.pipeline_name = $1`,
     [pipeline],
@@ -47,6 +49,7 @@ export async function knownPartitions(session: Session, pipeline: string): Promi
         runId: row.run_id,
         definitionVersion: row.definition_version,
         vanished: row.vanished,
+        state: row.state ?? undefined,
       },
     ]),
   )
@@ -70,6 +73,8 @@ export interface PartitionOutcome {
   readonly epoch: number
   readonly bytes: number | undefined
   readonly stamp: JsonValue
+  /** What the source is to be told when it lists the partition again. */
+  readonly state: JsonValue | undefined
   readonly counts: Readonly<Counts>
   /** What its rows were built from, as `pg_snapshot`; undefined: what this transaction sees. */
   readonly snapshot: string | undefined
@@ -87,9 +92,9 @@ export async function movePositions(
 ): Promise<number> {
   const { rowCount } = await session.query(
     `UPDATE ops.source_positions p
-     SET position = CASE WHEN v.status = 'completed' THEN jsonb_build_object('version', v.version, 'table', $8::text, 'seq', v.seq) ELSE p.position END,
+     SET position = CASE WHEN v.status = 'completed' THEN jsonb_build_object('version', v.version, 'table', $8::text, 'seq', v.seq) || v.state ELSE p.position END,
          run_id = $2, commit_id = $3, updated_at = now()
-     FROM unnest($4::text[], $5::text[], $6::text[], $7::bigint[], $9::bigint[]) v(key, status, version, epoch, seq)
+     FROM unnest($4::text[], $5::text[], $6::text[], $7::bigint[], $9::bigint[], $10::jsonb[]) v(key, status, version, epoch, seq, state)
      WHERE p.pipeline_name = $1 AND p.partition_key = v.key AND p.epoch = v.epoch`,
     [
       where.pipeline,
@@ -101,6 +106,7 @@ export async function movePositions(
       outcomes.map((o) => o.epoch),
       where.table,
       outcomes.map((o) => o.seq),
+      outcomes.map((o) => JSON.stringify(o.state === undefined ? {} : { state: o.state })),
     ],
   )
   return rowCount
@@ -180,7 +186,7 @@ export async function recordOutcomes(
   where: { pipeline: string; runId: string; definitionVersion: string; files: boolean; months: boolean },
   outcomes: readonly PartitionOutcome[],
 ): Promise<void> {
-  const rows = JSON.stringify(outcomes.map(({ epoch: _epoch, ...outcome }) => outcome))
+  const rows = JSON.stringify(outcomes.map(({ epoch: _epoch, state: _state, ...outcome }) => outcome))
   await session.query(
     `INSERT INTO ops.processed_partitions AS pp
        (pipeline_name, partition_key, status, version, seq, definition_version, snapshot, run_id, counts, error_code, error_message, error_hint, processed_at)

@@ -2,12 +2,15 @@ import type { ByteCheck, Column, RecordSchema, Validation } from "../core/contra
 import { SpillwayError } from "../core/errors.ts"
 import { canonicalJson, type JsonValue } from "../core/json.ts"
 import type { RecordObject } from "../core/records.ts"
+import { withoutSecrets } from "../core/secret-fields.ts"
 import { byteCheck, type ByteField } from "./byte-checks.ts"
-import { toColumns, type ColumnOverrides } from "./columns.ts"
+import { ownOverride, toColumns, type ColumnOverrides } from "./columns.ts"
 import { notARecord, threw } from "./faults.ts"
 import { fitter, isNumeric, toInputs } from "./fit.ts"
 import { compileJsonSchema, type JsonSchema } from "./json-schema.ts"
+import { secretPaths } from "./secrets.ts"
 import { readRecordShape, refusesObjects, type RecordShape } from "./shape.ts"
+import { snakeCase } from "./snake-case.ts"
 import { isStandardSchema, type StandardResult, type StandardSchema } from "./standard.ts"
 import { issueFaults } from "./standard-faults.ts"
 import { valibotJsonSchema } from "./valibot.ts"
@@ -25,17 +28,26 @@ interface Sides {
 /**
  * A schema as the engine sees it. `columns` names and types columns, by property, and wins over what the schema tells.
  * Throws `CONFIG` when it is neither a Standard Schema nor a JSON Schema of a record. A property whose column type cannot be
- * told is named by a `CONFIG` error when `columns` of the result is read, since only what is stored needs one.
+ * told is named by a `CONFIG` error when `columns` of the result is read, since only what is stored needs one. `secrets` names
+ * fields whose values are never shown, besides those that the schema itself marks (`.meta({ secret: true })`, `"secret": true`, `"writeOnly": true`).
  */
-export function toRecordSchema(schema: AnySchema, columns?: ColumnOverrides): RecordSchema {
-  if (isStandardSchema(schema)) return fromStandardSchema(schema, columns)
-  if (isJsonSchema(schema)) return fromJsonSchema(schema, columns)
+export function toRecordSchema(
+  schema: AnySchema,
+  columns?: ColumnOverrides,
+  secrets: readonly string[] = [],
+): RecordSchema {
+  if (isStandardSchema(schema)) return fromStandardSchema(schema, columns, secrets)
+  if (isJsonSchema(schema)) return fromJsonSchema(schema, columns, secrets)
   throw new SpillwayError("CONFIG", "the schema is neither a Standard Schema nor a JSON Schema", {
     hint: 'give a schema of zod, valibot, arktype …, such as z.object({ id: z.string() }), or a JSON Schema, such as { type: "object", properties: { … } }',
   })
 }
 
-function fromStandardSchema(schema: StandardSchema, overrides: ColumnOverrides | undefined): RecordSchema {
+function fromStandardSchema(
+  schema: StandardSchema,
+  overrides: ColumnOverrides | undefined,
+  named: readonly string[],
+): RecordSchema {
   const standard = schema["~standard"]
   const json = { input: sideOf(schema, "input"), output: sideOf(schema, "output") }
   const sides: Sides = {
@@ -52,7 +64,8 @@ function fromStandardSchema(schema: StandardSchema, overrides: ColumnOverrides |
   const about = { vendor: standard.vendor, input: json.input, output: json.output }
   const acceptor = standard.vendor === "zod" ? zodAcceptor(schema) : undefined
   const byteFields = acceptor?.byteFields
-  return recordSchema({ sides, overrides, verbatim: new Set(), about, byteFields }, (record) => {
+  const secrets = new Set([...named, ...secretPaths(json.input), ...secretPaths(json.output)])
+  return recordSchema({ sides, overrides, secrets, verbatim: new Set(), about, byteFields }, (record) => {
     const accepted = acceptor?.accept(record)
     if (accepted !== undefined) return { value: accepted }
     try {
@@ -94,7 +107,11 @@ function sideOf(schema: StandardSchema, side: "input" | "output"): JsonSchema | 
   return json
 }
 
-function fromJsonSchema(schema: JsonSchema, overrides: ColumnOverrides | undefined): RecordSchema {
+function fromJsonSchema(
+  schema: JsonSchema,
+  overrides: ColumnOverrides | undefined,
+  named: readonly string[],
+): RecordSchema {
   refuseOtherThanRecords(schema)
   const shape = readRecordShape(schema)
   const numbers = toInputs(shape, overrides).filter(
@@ -103,7 +120,8 @@ function fromJsonSchema(schema: JsonSchema, overrides: ColumnOverrides | undefin
   const verbatim = new Set(numbers.map(({ property }) => property))
   const validate = compileJsonSchema(schema, verbatim)
   const about = { vendor: "json-schema", input: schema }
-  const parts = { sides: { input: shape, output: shape }, overrides, verbatim, about, byteFields: undefined }
+  const secrets = new Set([...named, ...secretPaths(schema)])
+  const parts = { sides: { input: shape, output: shape }, overrides, secrets, verbatim, about, byteFields: undefined }
   return recordSchema(parts, (record) => {
     const faults = validate(record)
     return faults.length === 0 ? { value: record } : { faults }
@@ -113,6 +131,7 @@ function fromJsonSchema(schema: JsonSchema, overrides: ColumnOverrides | undefin
 interface Parts {
   readonly sides: Sides
   readonly overrides: ColumnOverrides | undefined
+  readonly secrets: ReadonlySet<string>
   /** Properties of the input whose text is stored while the number it says is validated. */
   readonly verbatim: ReadonlySet<string>
   readonly about: Readonly<Record<string, unknown>>
@@ -120,7 +139,7 @@ interface Parts {
 }
 
 function recordSchema(
-  { sides, overrides, verbatim, about, byteFields }: Parts,
+  { sides, overrides, secrets, verbatim, about, byteFields }: Parts,
   validate: RecordSchema["validate"],
 ): RecordSchema {
   const inputs = toInputs(sides.input, overrides)
@@ -138,8 +157,9 @@ function recordSchema(
       sides.input === undefined || sides.input.open ? undefined : new Set(properties.map(([property]) => property)),
     required: new Set(properties.filter(([, shape]) => shape.required).map(([property]) => property)),
     exact: new Set(exact.map(({ property }) => property)),
+    secrets: withColumnNames(secrets, overrides),
     fit: fitter(inputs, verbatim),
-    validate,
+    validate: secrets.size === 0 ? validate : discreet(validate, secrets),
     get byteChecks() {
       return byteFields && checksByColumn(byteFields, this.columns ?? [])
     },
@@ -147,6 +167,24 @@ function recordSchema(
       canonicalJson({ ...(withoutDefaults(about) as object), columns: overrides ?? null }),
     ) as JsonValue,
   }
+}
+
+/** Validation whose faults tell nothing of what secret fields hold. */
+function discreet(validate: RecordSchema["validate"], secrets: ReadonlySet<string>): RecordSchema["validate"] {
+  return (record) => {
+    const clean = (validation: Validation): Validation =>
+      "value" in validation
+        ? validation
+        : { faults: validation.faults.map((fault) => withoutSecrets(fault, record, secrets)) }
+    const validation = validate(record)
+    return validation instanceof Promise ? validation.then(clean) : clean(validation)
+  }
+}
+
+/** The database names fields by their columns. */
+function withColumnNames(secrets: ReadonlySet<string>, overrides: ColumnOverrides | undefined): ReadonlySet<string> {
+  const names = [...secrets].filter((path) => !/[.[]/.test(path))
+  return new Set([...secrets, ...names.map((name) => ownOverride(overrides, name).name ?? snakeCase(name))])
 }
 
 /** A byte check for every column, or undefined when one of them has none. */
@@ -164,11 +202,11 @@ function checksByColumn(
   return checks
 }
 
-/** Defaults may be made anew at every start (the time of day): they would make equal schemas look different. */
+/** Defaults may be made anew at every start (the time of day), and what is secret changes no record: they would make equal schemas look different. */
 function withoutDefaults(value: unknown, isPropertyList = false): unknown {
   if (Array.isArray(value)) return value.map((item) => withoutDefaults(item))
   if (!isObject(value)) return value
-  const kept = Object.entries(value).filter(([key]) => key !== "default" || isPropertyList)
+  const kept = Object.entries(value).filter(([key]) => isPropertyList || (key !== "default" && key !== "secret"))
   return Object.fromEntries(
     kept.map(([key, inner]) => [key, withoutDefaults(inner, key === "properties" && !isPropertyList)]),
   )

@@ -73,6 +73,7 @@ function newAjv(dialect: string, keys: ReadonlySet<string>): Ajv2020 {
     logger: false,
   })
   addFormats(ajv)
+  ajv.addKeyword({ keyword: "secret", schemaType: "boolean" })
   return ajv
 }
 

@@ -150,7 +150,7 @@ class ShapeReader {
 /** Nothing but annotations: the schema accepts any value. (A note of ours says what the value is, so it is none of them.) */
 const isEmpty = (node: Node): boolean =>
   Object.keys(node).every((key) =>
-    ["title", "description", "default", "examples", "deprecated", "readOnly", "writeOnly"].includes(key),
+    ["title", "description", "default", "examples", "deprecated", "readOnly", "writeOnly", "secret"].includes(key),
   )
 
 const nodes = (value: unknown): readonly Node[] => (Array.isArray(value) ? value.filter(isNode) : [])

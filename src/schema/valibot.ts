@@ -11,6 +11,7 @@ interface ValibotNode {
   readonly default?: unknown
   readonly requirement?: unknown
   readonly pipe?: readonly ValibotNode[]
+  readonly metadata?: unknown
 }
 
 type Side = "input" | "output"
@@ -107,8 +108,13 @@ const SAME_KIND: ReadonlySet<unknown> = new Set([
   ...["to_min_value", "to_max_value"],
 ])
 
+/** `v.metadata({ secret: true })` */
+const isSecret = ({ metadata }: { readonly metadata?: unknown }): boolean =>
+  typeof metadata === "object" && metadata !== null && "secret" in metadata && metadata.secret === true
+
 /** `json` after one more step of a pipe. */
 function refined(json: JsonSchema, { kind, type, requirement, ...step }: ValibotNode, side: Side): JsonSchema {
+  if (type === "metadata" && isSecret(step)) return { ...json, secret: true }
   if (kind === "schema") return side === "output" ? described({ kind, type, ...step }, side) : json
   if (kind === "transformation" && !SAME_KIND.has(type)) return side === "output" ? OPAQUE : json
   if (json["type"] === "number") {

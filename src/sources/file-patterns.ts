@@ -52,9 +52,9 @@ export async function findFiles(files: Files, root: string, pattern: string, inF
 }
 
 /** Extensions by which a format is chosen and a folder's files are. */
-const KNOWN_EXTENSIONS = [".csv", ".tsv", ".jsonl", ".ndjson", ".json"]
+const KNOWN_EXTENSIONS = [".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".parquet"]
 
-/** `.csv`, `.tsv`, `.jsonl`, `.ndjson` or `.json`, before what a compression adds; undefined for other names. */
+/** `.csv`, `.tsv`, `.jsonl`, `.ndjson`, `.json` or `.parquet`, before what a compression adds; undefined for other names. */
 export function knownExtension(name: string): string | undefined {
   const plain = uncompressedName(name).toLowerCase()
   return KNOWN_EXTENSIONS.find((extension) => plain.endsWith(extension))

@@ -1,4 +1,5 @@
-import type { Decoder, Format, PartitionReader, SourceContext, SourcePartition } from "../core/contracts.ts"
+import type { Format, PartitionReader, RandomAccess, SourceContext, SourcePartition } from "../core/contracts.ts"
+import { SpillwayError } from "../core/errors.ts"
 import type { Batch, Position } from "../core/records.ts"
 import {
   compressionByMagic,
@@ -30,7 +31,7 @@ export interface FileToRead {
 export class FileReader implements PartitionReader {
   readonly #file: FileToRead
   readonly #context: SourceContext
-  #decoder: Decoder | undefined
+  #content: { readonly columns: readonly string[] | undefined } | undefined
 
   constructor(file: FileToRead, context: SourceContext) {
     this.#file = file
@@ -38,7 +39,7 @@ export class FileReader implements PartitionReader {
   }
 
   get columns(): readonly string[] | undefined {
-    return this.#decoder?.columns
+    return this.#content?.columns
   }
 
   async *[Symbol.asyncIterator](): AsyncGenerator<Batch, void, void> {
@@ -58,8 +59,13 @@ export class FileReader implements PartitionReader {
   async *#batches(): AsyncGenerator<Batch, void, void> {
     const { format, from } = this.#file
     const { exact, signal, maxRecordBytes } = this.#context
+    if (format.reader !== undefined) {
+      const reader = format.reader(await this.#randomAccess(), { position: from, exact, maxRecordBytes })
+      this.#content = reader
+      return yield* checked(reader, signal)
+    }
     const decoder = format.decoder({ position: from, exact, maxRecordBytes })
-    this.#decoder = decoder
+    this.#content = decoder
     const compression = await this.#compression()
     const start = typeof from?.["offset"] === "number" ? from["offset"] : 0
     const content = compression === undefined ? this.#plain(start) : this.#unpacked(compression, start)
@@ -74,6 +80,32 @@ export class FileReader implements PartitionReader {
     for (const batch of decoder.end()) {
       yield compression === undefined ? batch : withBytes(batch, content.consumed - reported)
       reported = content.consumed
+    }
+  }
+
+  async #randomAccess(): Promise<RandomAccess> {
+    const { path, format } = this.#file
+    const { files } = this.#context.ports
+    const { signal } = this.#context
+    if (compressionByName(path) !== undefined)
+      throw new SpillwayError("DECODE", `${format.name} inside another compression cannot be read`, {
+        hint: `store it as it is: ${format.name} compresses by itself`,
+      })
+    const { size } = await files.stat(path)
+    return {
+      size,
+      async read(start, end) {
+        const bytes = new Uint8Array(end - start)
+        let filled = 0
+        for await (const chunk of files.chunks(path, { start, end, signal })) {
+          const wanted = chunk.subarray(0, bytes.length - filled)
+          bytes.set(wanted, filled)
+          filled += wanted.length
+          if (filled === bytes.length) break
+        }
+        if (filled < bytes.length) throw changedWhileRead(path)
+        return bytes.buffer
+      },
     }
   }
 
@@ -123,6 +155,13 @@ export class FileReader implements PartitionReader {
         }
       },
     }
+  }
+}
+
+async function* checked(batches: AsyncIterable<Batch>, signal: AbortSignal): AsyncGenerator<Batch, void, void> {
+  for await (const batch of batches) {
+    signal.throwIfAborted()
+    yield batch
   }
 }
 

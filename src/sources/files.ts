@@ -1,17 +1,17 @@
-import { basename, resolve } from "node:path"
+import { resolve } from "node:path"
 import type { Readable } from "node:stream"
 import type { Format, KnownPartition, Source, SourceContext, SourcePartition } from "../core/contracts.ts"
 import { SpillwayError, systemCode } from "../core/errors.ts"
 import type { JsonValue } from "../core/json.ts"
-import { csv } from "../formats/csv.ts"
-import { json } from "../formats/json.ts"
-import { jsonl } from "../formats/jsonl.ts"
-import { parquet } from "../formats/parquet.ts"
 import { decodeAgain } from "./decode-again.ts"
 import { asFileError } from "./file-errors.ts"
-import { asFolder, findFiles, keyOf, knownExtension, patternText, type Found } from "./file-patterns.ts"
+import { chooser, commonly, folderFilter, formatFor } from "./file-formats.ts"
+import { asFolder, findFiles, keyOf, patternText, type Found } from "./file-patterns.ts"
 import { FileReader, UNREADABLE } from "./file-reader.ts"
 import { contentVersion, isSameFile, isTrustworthy, stampOf } from "./file-stamp.ts"
+import { s3, type ObjectStorage } from "./s3.ts"
+import { isS3, s3Address } from "./s3-objects.ts"
+import { objectsSource } from "./s3-source.ts"
 import { spool, spooledPath } from "./stdin-spool.ts"
 
 export interface FilesOptions {
@@ -19,6 +19,8 @@ export interface FilesOptions {
   format?: Format
   /** The folder that patterns start from and keys are relative to. Default: the project folder. */
   root?: string | URL
+  /** Where patterns that begin with `s3://` are looked up. Default: `s3()`, by the environment. */
+  storage?: ObjectStorage
   /** What the pattern `"-"` reads. Default: the standard input of the process. */
   input?: Readable
 }
@@ -26,27 +28,10 @@ export interface FilesOptions {
 /** Files hashed at once. */
 const HASHES_AT_ONCE = 4
 
-const FORMATS: Readonly<Record<string, Format>> = {
-  ".csv": csv(),
-  ".tsv": csv({ delimiter: "\t" }),
-  ".jsonl": jsonl(),
-  ".ndjson": jsonl(),
-  ".json": json(),
-  ".parquet": parquet(),
-}
-
-/** In a folder that is named as a whole, a format is given the files with its extensions. */
-const EXTENSIONS: Readonly<Record<string, readonly string[]>> = {
-  csv: [".csv", ".tsv"],
-  jsonl: [".jsonl", ".ndjson"],
-  json: [".json"],
-  parquet: [".parquet"],
-}
-
 /**
  * Files, one partition each, compressed (gzip, zstd) or not. A pattern is a path, a glob, a folder (its files with a
  * known extension, and those of the folders below, hidden ones left out) or `"-"`, the standard input, which is spooled
- * to `.spillway/spool` first. The key is the path from `root`, the version the SHA-256 of the stored bytes; a file whose
+ * to `.spillway/spool` first. `s3://bucket/…` is the same in object storage: there the version is the ETag and the size. The key is the path from `root`, the version the SHA-256 of the stored bytes; a file whose
  * size, times and inode are as noted is not read to know it. A file that cannot be read is still listed, and holds itself
  * alone: `read` throws `RESOURCE`. Reading throws `DATA_LOSS` (transient) for a file that vanished or changes meanwhile,
  * `DECODE` for one that is damaged as a whole. Listing throws `CONFIG` for a path or folder that does not exist; a glob
@@ -56,7 +41,25 @@ export function files(patterns: string | URL | readonly (string | URL)[], option
   const texts = (typeof patterns === "string" || patterns instanceof URL ? [patterns] : patterns).map(patternText)
   if (texts.length === 0)
     throw new SpillwayError("CONFIG", "files() names no pattern", { hint: 'give a path or a glob: "data/*.csv"' })
+  if (texts.some(isS3)) return storedSource(texts, options)
   return texts.includes("-") ? inputSource(texts, options) : filesSource(texts, options)
+}
+
+function storedSource(patterns: readonly string[], options: FilesOptions): Source {
+  if (!patterns.every(isS3))
+    throw new SpillwayError("CONFIG", "patterns in object storage stand beside others", {
+      hint: "make two pipelines, one for s3:// and one for files",
+    })
+  const storage = options.storage ?? s3()
+  for (const pattern of patterns) s3Address(pattern)
+  const { format } = options
+  const description = {
+    source: "files",
+    patterns: [...patterns],
+    format: format?.description ?? "by extension",
+    storage: storage.description,
+  }
+  return objectsSource(patterns, storage, { format, description })
 }
 
 function filesSource(patterns: readonly string[], options: FilesOptions): Source {
@@ -130,36 +133,6 @@ function describe(patterns: readonly string[], { format, root }: FilesOptions): 
   return { source: "files", patterns: [...patterns], format: format?.description ?? "by extension", ...named }
 }
 
-type FormatChooser = (name: string) => Format | undefined
-
-const chooser =
-  (given: Format | undefined): FormatChooser =>
-  (name) =>
-    given ?? FORMATS[knownExtension(name) ?? ""]
-
-function formatFor(path: string, formatOf: FormatChooser): Format {
-  const format = formatOf(path)
-  if (format !== undefined) return format
-  throw new SpillwayError("CONFIG", "the file's name does not tell its format", {
-    where: path,
-    hint: "name the format: files(…, { format: csv() })",
-  })
-}
-
-/** Whether the formats are of the untyped kind; undefined when there are none. */
-function commonly(formats: readonly Format[]): boolean | undefined {
-  const kinds = new Set(formats.map((format) => format.untyped))
-  if (kinds.size > 1)
-    throw new SpillwayError(
-      "CONFIG",
-      "the patterns find files of typed and of untyped formats (such as JSON Lines and CSV)",
-      {
-        hint: "make two pipelines, each with patterns for one of them",
-      },
-    )
-  return [...kinds][0]
-}
-
 async function expectFolder(root: string, context: SourceContext): Promise<void> {
   const isFolder = await context.ports.files.stat(root).then(
     (stat) => stat.isDirectory,
@@ -179,11 +152,7 @@ async function findAll(
   format: Format | undefined,
   context: SourceContext,
 ): Promise<Found[]> {
-  const extensions = format === undefined ? undefined : EXTENSIONS[format.name]
-  const inFolder = (name: string): boolean => {
-    const extension = knownExtension(name)
-    return !basename(name).startsWith(".") && extension !== undefined && (extensions?.includes(extension) ?? true)
-  }
+  const inFolder = folderFilter(format)
   const byKey = new Map<string, Found>()
   for (const pattern of patterns)
     for (const found of await findFiles(context.ports.files, root, pattern, inFolder))

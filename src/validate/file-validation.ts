@@ -45,6 +45,7 @@ export class FileValidation {
       pipeline: options.pipeline ?? "validate",
       runId: `validate_${stamp}_${random.hex(4)}`,
       schemaVersion: createHash("sha256").update(description).digest("hex").slice(0, 16),
+      secrets: options.schema.secrets,
     }
     const sizes = inputs.map(({ bytes }) => bytes ?? Number.NaN)
     const total = sizes.reduce((sum, size) => sum + size, 0)
@@ -149,7 +150,12 @@ export class FileValidation {
     const rows = this.#rows
     const text = new CopyText()
     const letters: string[] = []
-    const origin: LetterOrigin = { pipeline: this.#frame.pipeline, partition: input.name, unit: "file" }
+    const origin: LetterOrigin = {
+      pipeline: this.#frame.pipeline,
+      partition: input.name,
+      unit: "file",
+      secrets: schema.secrets,
+    }
     const frame = { ...this.#frame, time: new Date(ports.clock.now()).toISOString() }
     const settle = (i: number, outcome: Outcome): void => {
       if (outcome instanceof Rejected) letters.push(this.#letter(origin, batch, i, outcome.faults, frame))

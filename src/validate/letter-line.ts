@@ -1,4 +1,4 @@
-import { isUtf8 } from "node:buffer"
+import { envelopeLine } from "../dead-letters/envelope.ts"
 import type { StagedLetter } from "../ledger/dead-letters.ts"
 
 /** What all letters of one validation have in common. */
@@ -8,22 +8,22 @@ export interface LetterFrame {
   /** When the records were looked at: ISO, UTC. */
   readonly time: string
   readonly schemaVersion: string
+  /** Fields that are masked wherever the letters are shown; the file itself keeps them, for repair. Default: none. */
+  readonly secrets?: Iterable<string>
 }
 
-const text = (value: string | undefined): string => (value === undefined ? "null" : JSON.stringify(value))
-
-/** A letter as a line of JSON without its line end, with the keys that an export of the dead letters has, in the same order. */
-export function letterLine(letter: StagedLetter, frame: LetterFrame): string {
-  const raw = Buffer.from(letter.raw.buffer, letter.raw.byteOffset, letter.raw.byteLength)
-  const readable = isUtf8(raw)
-  const time = text(frame.time)
-  return (
-    `{"ts":${time},"error_code":${text(letter.errorCode)},"error_msg":${text(letter.errorMessage)},"record":${letter.record ?? "null"},` +
-    `"id":${text(letter.id)},"fingerprint":${text(letter.fingerprint)},"pipeline_name":${text(frame.pipeline)},"run_id":${text(frame.runId)},` +
-    `"correlation_id":null,"step":${text(letter.step)},"rule":${text(letter.rule)},"path":${text(letter.path)},"faults":${letter.faults},` +
-    `"source":${letter.source},"raw":${text(raw.toString(readable ? "utf8" : "base64"))},` +
-    (readable ? "" : '"raw_encoding":"base64",') +
-    (letter.oversize === undefined ? "" : `"oversize":${letter.oversize},`) +
-    `"attempts":1,"first_seen":${time},"last_seen":${time},"status":"pending","replay_of":null,"schema_version":${text(frame.schemaVersion)}}`
-  )
-}
+/** A letter as a line of JSON without its line end, as an export of the dead letters has it. */
+export const letterLine = (letter: StagedLetter, frame: LetterFrame): string =>
+  envelopeLine({
+    ...letter,
+    pipeline: frame.pipeline,
+    runId: frame.runId,
+    correlationId: undefined,
+    attempts: 1,
+    firstSeen: frame.time,
+    lastSeen: frame.time,
+    status: "pending",
+    replayOf: undefined,
+    schemaVersion: frame.schemaVersion,
+    secrets: [...(frame.secrets ?? [])],
+  })

@@ -13,6 +13,7 @@ export function stepsFor(schema: RecordSchema, untyped: boolean): RecordSteps {
     byteChecks: undefined,
     required: schema.required,
     exact: schema.exact,
+    secrets: schema.secrets,
     description: schema.description,
     fit: (record, fromText) => schema.fit(record, fromText),
     validate: (record) => schema.validate(record),

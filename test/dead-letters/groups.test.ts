@@ -1,7 +1,8 @@
 import { mkdtemp, rm, writeFile } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
-import { afterEach, beforeEach, expect, it } from "vitest"
+import fc from "fast-check"
+import { afterEach, beforeEach, describe, expect, it } from "vitest"
 import { nodeFiles } from "../../src/core/files.ts"
 import { exportDeadLetters } from "../../src/dead-letters/export.ts"
 import { decide, lookAtGroups } from "../../src/dead-letters/groups.ts"
@@ -9,6 +10,8 @@ import { importLetters } from "../../src/dead-letters/import.ts"
 import { masking } from "../../src/dead-letters/masking.ts"
 import { triageDatabase } from "../../src/dead-letters/triage-database.ts"
 import { triageFiles } from "../../src/dead-letters/triage-files.ts"
+import { decideGroup, readGroups, writeGroupStates } from "../../src/ledger/dead-letter-groups.ts"
+import { database } from "../../src/postgres/session.ts"
 import { ledgerBed, putLetter, type LedgerBed } from "./letters.ts"
 
 let bed: LedgerBed
@@ -98,7 +101,7 @@ it("sums up the database as it sums up the file that the letters are exported to
     await putLetter(bed.session, { id: "gone", status: "discarded" })
     const exported = async (): Promise<string[]> => {
       const lines: string[] = []
-      for await (const line of exportDeadLetters(bed.session, { status: "pending" })) lines.push(line)
+      for await (const { line } of exportDeadLetters(bed.session, { status: "pending" }, masking())) lines.push(line)
       return lines
     }
     const lines = await exported()
@@ -120,7 +123,7 @@ it("sums up the database as it sums up the file that the letters are exported to
     expect(report.trend.reduce((a, b) => a + b)).toBe(40)
 
     const again = await importLetters(bed.session, { ...input, pipeline: "orders", now: 0 })
-    expect(again).toEqual({ read: 40, added: 0, known: 40, unread: [] })
+    expect(again).toMatchObject({ read: 40, added: 0, known: 40, unreadCount: 0 })
     await bed.session.query("DELETE FROM ops.dead_letters WHERE status = 'pending'")
     expect(await importLetters(bed.session, { ...input, pipeline: "orders", now: 0 })).toMatchObject({ added: 40 })
     const same = (line: string): unknown => ({ ...(JSON.parse(line) as object), schema_version: "" })
@@ -129,4 +132,124 @@ it("sums up the database as it sums up the file that the letters are exported to
   } finally {
     await rm(folder, { recursive: true, force: true })
   }
+})
+
+/** A second session, whose transaction is open while the first goes on. */
+async function meanwhile(body: (other: LedgerBed["session"]) => Promise<void>): Promise<void> {
+  const other = await database(bed.url).connect()
+  try {
+    await body(other)
+  } finally {
+    await other.end()
+  }
+}
+
+describe("decisions and runs at once", () => {
+  it("a letter that was on its way while its group was resolved makes it regressed, whichever run brings it", async () => {
+    await putLetter(bed.session, { id: "a", ago: 5 })
+    await meanwhile(async (first) => {
+      await meanwhile(async (second) => {
+        // Both began before the decision: by their times, their letters are older than it.
+        await first.query("BEGIN")
+        await second.query("BEGIN")
+        await second.query("SELECT now(), pg_current_xact_id()")
+        await putLetter(first, { id: "b" })
+        expect(await decide(bed.session, "aaaa", { kind: "resolve" })).toMatchObject({ state: "resolved", open: 1 })
+        expect(await states()).toEqual({ "v1:aaaa": "resolved" })
+        await first.query("COMMIT")
+        expect(await states()).toEqual({ "v1:aaaa": "regressed" })
+        expect(await decide(bed.session, "aaaa", { kind: "resolve" })).toMatchObject({ state: "resolved", open: 2 })
+        await putLetter(second, { id: "c" })
+        expect(await states()).toEqual({ "v1:aaaa": "resolved" })
+        await second.query("COMMIT")
+        expect(await states()).toEqual({ "v1:aaaa": "regressed" })
+      })
+    })
+  })
+
+  it("so does one that a look at the letters missed when it found that none was open", async () => {
+    await putLetter(bed.session, { id: "a", ago: 5 })
+    await states()
+    await meanwhile(async (run) => {
+      await run.query("BEGIN")
+      await putLetter(run, { id: "b" })
+      await bed.session.query("UPDATE ops.dead_letters SET status = 'replayed' WHERE id = 'a'")
+      expect(await states()).toEqual({ "v1:aaaa": "resolved" })
+      await run.query("COMMIT")
+    })
+    expect(await states()).toEqual({ "v1:aaaa": "regressed" })
+  })
+
+  it("a look that began before a decision does not undo it, also where the state has the same name", async () => {
+    await putLetter(bed.session, { id: "a", ago: 5 })
+    await decide(bed.session, "aaaa", { kind: "resolve" })
+    await putLetter(bed.session, { id: "b" })
+    const seen = await readGroups(bed.session)
+    expect(seen).toMatchObject([{ state: "resolved", fresh: 1 }])
+    await meanwhile(async (other) => {
+      await decideGroup(other, "v1:aaaa", { kind: "resolve" })
+    })
+    await writeGroupStates(
+      bed.session,
+      seen.map((was) => ({ was, state: "regressed" as const })),
+    )
+    expect(await states()).toEqual({ "v1:aaaa": "resolved" })
+  })
+
+  it("nor a suppression that was made longer while it ended", async () => {
+    await putLetter(bed.session, { id: "a", ago: 5 })
+    const until = new Date(Date.UTC(2999, 0, 1))
+    await decide(bed.session, "aaaa", { kind: "suppress", reason: "once", until })
+    await bed.session.query("UPDATE ops.dead_letter_groups SET suppressed_until = now()")
+    const seen = await readGroups(bed.session)
+    await meanwhile(async (other) => {
+      await decideGroup(other, "v1:aaaa", { kind: "suppress", reason: "again", until })
+    })
+    await writeGroupStates(
+      bed.session,
+      seen.map((was) => ({ was, state: "ongoing" as const })),
+    )
+    expect(await stored()).toMatchObject([{ state: "suppressed", suppress_reason: "again", suppressed_until: until }])
+  })
+
+  it("a suppression ends at its time, and what came meanwhile is ongoing, or resolved where nothing is open", async () => {
+    await putLetter(bed.session, { id: "a", group: "v1:open", ago: 60 })
+    await putLetter(bed.session, { id: "b", group: "v1:done", ago: 60 })
+    const until = new Date(Date.UTC(2999, 0, 1))
+    for (const group of ["open", "done"]) await decide(bed.session, group, { kind: "suppress", reason: "r", until })
+    for (let i = 0; i < 30; i++) await putLetter(bed.session, { id: `n${i}`, group: "v1:open" })
+    await bed.session.query("UPDATE ops.dead_letters SET status = 'discarded' WHERE id = 'b'")
+    expect(await states()).toEqual({ "v1:open": "suppressed", "v1:done": "suppressed" })
+    await bed.session.query("UPDATE ops.dead_letter_groups SET suppressed_until = now()")
+    expect(await states()).toEqual({ "v1:open": "ongoing", "v1:done": "resolved" })
+    // From then on it is judged like any other.
+    expect(await states()).toEqual({ "v1:open": "escalating", "v1:done": "resolved" })
+  })
+
+  it("counts what the letters of a group tell as counting them one by one does", async () => {
+    const minutes = fc.constantFrom(0, 30, 59, 61, 600, 1_439, 1_499, 1_501, 4_000)
+    const letter = fc.record({
+      ago: minutes,
+      group: fc.constantFrom("v1:a", "v1:b"),
+      status: fc.constantFrom("pending", "poisoned", "replayed", "discarded", "superseded"),
+    })
+    await fc.assert(
+      fc.asyncProperty(fc.array(letter, { minLength: 1, maxLength: 12 }), async (letters) => {
+        await bed.session.query("TRUNCATE ops.dead_letters, ops.dead_letter_groups")
+        for (const [n, given] of letters.entries()) await putLetter(bed.session, { id: `l${n}`, ...given })
+        const told = await readGroups(bed.session)
+        const expected = [...new Set(letters.map(({ group }) => group))].sort().map((group) => {
+          const own = letters.filter((one) => one.group === group)
+          return {
+            fingerprint: group,
+            open: own.filter(({ status }) => status === "pending" || status === "poisoned").length,
+            lastHour: own.filter(({ ago }) => ago < 60).length,
+            dayBefore: own.filter(({ ago }) => ago > 60 && ago < 1_500).length,
+          }
+        })
+        expect(told).toMatchObject(expected)
+      }),
+      { numRuns: 25 },
+    )
+  })
 })

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, expect, test } from "vitest"
 import { z } from "zod"
 import { exportDeadLetters } from "../../src/dead-letters/export.ts"
+import { masking } from "../../src/dead-letters/masking.ts"
 import { csv, database, files, pipeline, table } from "../../src/index.ts"
 import { decimal } from "../../src/schema/index.ts"
 import { testBed, type Bed } from "./bed.ts"
@@ -26,7 +27,7 @@ async function exported(from: Bed, name: string): Promise<Envelope[]> {
   const session = await database(from.url).connect()
   try {
     const letters: Envelope[] = []
-    for await (const line of exportDeadLetters(session, { pipeline: name })) {
+    for await (const { line } of exportDeadLetters(session, { pipeline: name }, masking())) {
       expect(line).not.toContain("\n")
       letters.push(JSON.parse(line) as Envelope)
     }

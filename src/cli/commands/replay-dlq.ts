@@ -2,6 +2,7 @@ import { resolve } from "node:path"
 import type { Command } from "commander"
 import type { JsonValue } from "../../core/json.ts"
 import type { Patch } from "../../dead-letters/patch.ts"
+import { visible } from "../../dead-letters/visible.ts"
 import { allOf, type Selection } from "../../dead-letters/selection.ts"
 import type { Pipeline } from "../../engine/definition.ts"
 import type { ReplayPlan } from "../../engine/replay-plan.ts"
@@ -196,7 +197,9 @@ async function idsOf(host: Host, database: Database, flags: ReplayFlags): Promis
   const imported = await inSession(database, (session) =>
     importLetters(session, { files, path, stdin: process.stdin, pipeline, now: clock.now() }),
   )
-  for (const { where, reason } of imported.unread.slice(0, 10)) host.output.warn(`${where}: ${reason}`)
+  const { unread, unreadCount } = imported
+  for (const { where, reason } of unread) host.output.warn(`${visible(where)}: ${reason}`)
+  if (unreadCount > unread.length) host.output.warn(`… and ${figure(unreadCount - unread.length)} more not readable`)
   return named === undefined ? imported.ids : imported.ids.filter((id) => named.includes(id))
 }
 
