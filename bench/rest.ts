@@ -96,7 +96,10 @@ async function measure(url: string): Promise<void> {
   console.log(`${pages} pages of ${items} items, medians of ${runs}:`)
   console.log(`  bare loop  ${seconds(median(loop))} (${spread(loop)})`)
   console.log(`  rest(…)    ${seconds(median(source))} (${spread(source)})`)
-  console.log(`  speed      ${(median(loop) / median(source)).toFixed(2)} × the bare loop (goal: 0.8)`)
+  const best = (Math.min(...loop) / Math.min(...source)).toFixed(2)
+  console.log(
+    `  speed      ${(median(loop) / median(source)).toFixed(2)} × the bare loop (goal: 0.8); of the quickest runs ${best} ×`,
+  )
 }
 
 if (values.serve) serve()

@@ -16,7 +16,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
   download: ["core", "resilience"],
   postgres: ["core"],
   models: ["core", "postgres"],
-  sources: ["core", "formats", "resilience"],
+  sources: ["core", "formats", "postgres", "resilience"],
   ledger: ["core", "postgres"],
   "dead-letters": ["core", "ledger", "postgres"],
   observability: ["core", "ledger", "postgres"],
@@ -68,6 +68,10 @@ const ONE_DOOR: Record<string, readonly string[]> = {
   undici: ["resilience"],
   "pg-boss": ["scheduler"],
   croner: ["scheduler"],
+  hyparquet: ["formats"],
+  "hyparquet-compressors": ["formats"],
+  "@aws-sdk/client-s3": ["sources"],
+  "playwright-core": ["sources"],
 }
 
 const files = (readdirSync(SRC, { recursive: true }) as string[])

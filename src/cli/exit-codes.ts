@@ -46,12 +46,17 @@ export function exitCodeOf(error: Pick<SpillwayError, "code"> & Partial<Pick<Spi
 export function exitCodeOfRun(report: {
   readonly status: Exclude<RunStatus, "running">
   readonly error: { readonly code: ErrorCode } | undefined
+  readonly partitions?: { readonly published: number; readonly unchanged: number }
 }): ExitCode {
   if (report.status === "completed") return exitCodes.ok
-  if (report.status === "partial") return exitCodes.partial
+  if (report.status === "partial") return isNothingThere(report.partitions) ? exitCodes.failure : exitCodes.partial
   if (report.status === "cancelled") return exitCodes.interrupted
   return report.error === undefined ? exitCodes.failure : exitCodeOf(report.error)
 }
+
+/** All partitions are held, and none was published before. */
+const isNothingThere = (partitions: { readonly published: number; readonly unchanged: number } | undefined): boolean =>
+  partitions?.published === 0 && partitions.unchanged === 0
 
 /** From what can be left to what cannot. */
 const BY_WEIGHT: readonly ExitCode[] = [

@@ -108,6 +108,8 @@ export interface SourceContext {
   readonly maxRecordBytes: number
   /** Everything is to be read again. */
   readonly full?: boolean | undefined
+  /** Keys of partitions that an interrupted run has read in part: listed again under the same key and version, they are read on. */
+  readonly unfinished?: readonly string[] | undefined
   /** Rows are told apart by a key of their own: a record that comes again does no harm. */
   readonly keyed?: boolean | undefined
   readonly tell?: ((notice: SourceNotice) => void) | undefined

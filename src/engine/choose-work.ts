@@ -47,11 +47,12 @@ export interface ChooseOptions {
 export async function chooseWork(session: Session, load: Load, options: ChooseOptions): Promise<Work> {
   await settleHolders(session, options.ports.clock, load.name, options.holder, options.signal)
   const before = await knownPartitions(session, load.name)
-  const listed = await load.list(session, before, { ...options, readOnly: false })
   const interrupted = await interruptedRun(session, load.name)
   const matches =
     load.resumable && interrupted?.definitionVersion === load.definitionVersion && interrupted.full === options.full
   const candidate = matches ? interrupted : undefined
+  const unfinished = candidate && (await stagedProgress(session, candidate.runId)).map(({ key }) => key)
+  const listed = await load.list(session, before, { ...options, unfinished, readOnly: false })
   const standing = { full: options.full, runId: candidate?.runId }
 
   const named = selected(load, listed, options)

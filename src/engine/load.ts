@@ -24,6 +24,8 @@ export interface ListContext {
   readonly readOnly: boolean
   /** Everything is to be read again. */
   readonly full: boolean
+  /** Keys of partitions that an interrupted run, which may be continued, has read in part. */
+  readonly unfinished?: readonly string[] | undefined
 }
 
 /** What a run carries out, with what it takes to do so. */

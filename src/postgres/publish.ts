@@ -218,7 +218,8 @@ async function compare(
 ): Promise<Plan> {
   if (request.exclusive) await refuseForeignKeys(session, sql, request)
   const { rows: any } = await session.query(`SELECT FROM ${sql.table} LIMIT 1`)
-  const onlyNew = any.length === 0 || (sql.target.mode === "append" && request.replaced.length === 0 && request.adds !== true)
+  const onlyNew =
+    any.length === 0 || (sql.target.mode === "append" && request.replaced.length === 0 && request.adds !== true)
   const { rows } = await session.query<{
     source: string
     inserted: string

@@ -1,10 +1,16 @@
-import type { Browser, Page } from "playwright-core"
+import type { Browser, Page, Request } from "playwright-core"
 import type { Clock } from "../core/clock.ts"
 import type { SourceContext } from "../core/contracts.ts"
 import { SpillwayError } from "../core/errors.ts"
 import { optionalPackage } from "../core/optional-package.ts"
 import type { BrowserSettings } from "./browser-options.ts"
 import { launchError, pageError, statusError } from "./browser-errors.ts"
+
+/** A page is at rest when it asked for nothing and stayed as it was for so long; it is waited for at most this long. */
+const QUIET_MS = 200
+const RESTLESS_MS = 10_000
+/** What a page may keep open for as long as it is shown. */
+const LASTING = new Set(["eventsource", "websocket", "media", "ping"])
 
 /** Between two looks at whether a page has changed. */
 const POLL_MS = 50
@@ -18,6 +24,7 @@ export class BrowserPages {
   readonly #shown: string
   readonly #signal: AbortSignal
   readonly #clock: Clock
+  readonly #underWay = new Set<Request>()
   readonly #cut = (): void => void this.#browser.close().catch(() => undefined)
   /** The page's own address, by number from 0; undefined where it has none but that of the page before. */
   readonly #addresses: (string | undefined)[]
@@ -36,6 +43,11 @@ export class BrowserPages {
     this.#settings = settings
     this.#signal = signal
     signal.addEventListener("abort", this.#cut)
+    page.on("request", (request) => {
+      if (!LASTING.has(request.resourceType())) this.#underWay.add(request)
+    })
+    page.on("requestfinished", (request) => this.#underWay.delete(request))
+    page.on("requestfailed", (request) => this.#underWay.delete(request))
   }
 
   /** Starts the browser. Throws `CONFIG` and `RESOURCE`. */
@@ -113,6 +125,7 @@ export class BrowserPages {
     try {
       const answer = await this.page.goto(address)
       if (answer !== null && answer.status() >= 400) throw statusError(answer.status(), this.#shown)
+      await this.#settle()
     } catch (error) {
       throw pageError(error, this.#shown)
     }
@@ -122,12 +135,17 @@ export class BrowserPages {
     const { next } = this.#settings
     if (next === undefined) return false
     try {
-      if (typeof next === "function") return await next(this.page)
+      if (typeof next === "function") {
+        const wasThere = await next(this.page)
+        if (wasThere) await this.#settle()
+        return wasThere
+      }
       const link = this.page.locator(next).first()
       if (!(await link.isVisible()) || !(await link.isEnabled())) return false
       const before = await this.page.content()
       await link.click()
       await this.#expectOther(before)
+      await this.#settle()
       return true
     } catch (error) {
       throw pageError(error, this.#shown)
@@ -136,18 +154,40 @@ export class BrowserPages {
 
   /** Waits until the page shows something else: another document, or another content. */
   async #expectOther(before: string): Promise<void> {
-    const { timeoutMs } = this.#settings
     const start = this.#clock.monotonic()
-    await this.page.waitForLoadState()
-    // While a page goes over into the next it has no content to tell.
-    while ((await this.page.content().catch(() => before)) === before) {
-      if (this.#clock.monotonic() - start > timeoutMs)
+    while ((await this.#content()) === before) {
+      if (this.#clock.monotonic() - start > this.#settings.timeoutMs)
         throw new SpillwayError("TIMEOUT", "a click on the next page changed nothing", {
           where: this.#shown,
           hint: "check what next clicks; it must be missing or disabled on the last page",
         })
       await this.#clock.sleep(POLL_MS, this.#signal)
     }
+  }
+
+  /**
+   * Waits until the page asks for nothing any more and its content stays as it is: what is there while a list loads is neither the
+   * list nor its end. A page that never comes to rest is taken as it is after a while.
+   */
+  async #settle(): Promise<void> {
     await this.page.waitForLoadState()
+    const monotonic = (): number => this.#clock.monotonic()
+    const start = monotonic()
+    let since = start
+    let content = await this.#content()
+    while (monotonic() - since < QUIET_MS && monotonic() - start < RESTLESS_MS) {
+      await this.#clock.sleep(POLL_MS, this.#signal)
+      const now = await this.#content()
+      if (this.#underWay.size > 0 || now !== content) since = monotonic()
+      content = now
+    }
+  }
+
+  /** While a page goes over into the next it has no content to tell. */
+  #content(): Promise<string | undefined> {
+    return this.page.content().catch((error: unknown) => {
+      if (this.page.isClosed()) throw error
+      return undefined
+    })
   }
 }

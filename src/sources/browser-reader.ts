@@ -51,7 +51,9 @@ export class BrowserReader implements PartitionReader {
         }
         signal.throwIfAborted()
         before += batch.length
-        if (!(await pages.next(n))) return
+        if (await pages.next(n)) continue
+        if ("fault" in taken && this.#list.settings.next !== undefined) throw this.#leadsNowhere(n, evidence)
+        return
       }
     } catch (error) {
       signal.throwIfAborted()
@@ -59,6 +61,19 @@ export class BrowserReader implements PartitionReader {
     } finally {
       await pages.close()
     }
+  }
+
+  /** A page that could not be read and has no next one may be the last, or hide all that comes after it. */
+  #leadsNowhere(n: number, evidence: Evidence): SpillwayError {
+    return new SpillwayError(
+      "DATA_LOSS",
+      `page ${n + 1} cannot be read and leads to no further page: it may not be the last`,
+      {
+        class: "transient",
+        where: this.#list.key,
+        hint: evidence.wanted ? `see ${evidence.files.join(" and ")}, then run again` : "run again",
+      },
+    )
   }
 
   /** The records of page `n`. The first page, and any page from the second try on, is loaded for it. */

@@ -107,10 +107,13 @@ export async function listSlices(
   session: Session,
   slicing: Slicing,
   known: ReadonlyMap<string, KnownPartition>,
+  unfinished: readonly string[],
 ): Promise<SourcePartition[]> {
   const sql = await sliceSql(session, slicing)
   await expectNoNull(session, sql)
-  const slices = [...known.keys()].flatMap((key) => sliceOf(slicing.cursor, key) ?? [])
+  // A slice that a run was stopped in has to be there again, for its reading to go on.
+  const keys = new Set([...known.keys(), ...unfinished])
+  const slices = [...keys].flatMap((key) => sliceOf(slicing.cursor, key) ?? [])
   const seen = await lastOf(session, sql, slices)
   const greatest = await greatestOf(session, sql, seen ?? slicing.start)
   if (greatest !== undefined) slices.push({ after: seen ?? slicing.start, to: greatest })

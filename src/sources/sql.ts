@@ -103,7 +103,8 @@ function slicedQuery(connection: SqlConnection, slicing: Slicing): Source {
     untyped: false,
     resumable: true,
     description: { source: "sql", query, cursor, key: [...key], lag: lag ?? null, start: start ?? null },
-    list: (context, known) => reading(connection, context, (session) => listSlices(session, slicing, known)),
+    list: (context, known) =>
+      reading(connection, context, (session) => listSlices(session, slicing, known, context.unfinished ?? [])),
     read: (partition, from, context) => new SliceReader(connection, slicing, { partition, from }, context),
   }
 }

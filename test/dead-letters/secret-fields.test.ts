@@ -154,7 +154,10 @@ describe("a secret value planted in the records of a run", () => {
     await writeFile(join(folder, "spillway.config.ts"), "export default {}")
     bed = await testBed()
     const card = z.string().regex(/^\d*$/).meta({ secret: true })
-    await bed.write("a.csv", `id,card,price\n1,${PLANTED},3\nx,${PLANTED},3\n3,${PLANTED},4,surplus\n4,12,no\n5,41112222,5\n`)
+    await bed.write(
+      "a.csv",
+      `id,card,price\n1,${PLANTED},3\nx,${PLANTED},3\n3,${PLANTED},4,surplus\n4,12,no\n5,41112222,5\n`,
+    )
     await bed.write(
       "b.jsonl",
       `{"id":1,"card":"${PLANTED}","price":-1}\n${PLANTED} {"id":2}\n{"id":3,"card":"12","price":5}\n`,

@@ -62,7 +62,9 @@ describe.each([
     await bed.run(of())
     const report = await replay(of(), { patch: mergePatch({ price: "9.90" }) })
     expect(report).toMatchObject({ status: "completed", joined: false, outcomes: { loaded: 2, failed: 1 } })
-    expect(report.reasons).toMatchObject([{ outcome: "failed", letters: 1, reason: expect.stringContaining("name") as string }])
+    expect(report.reasons).toMatchObject([
+      { outcome: "failed", letters: 1, reason: expect.stringContaining("name") as string },
+    ])
     expect(await rows()).toEqual([
       { id: 1, name: "ok", price: "1.50" },
       { id: 2, name: "ok", price: "9.90" },

@@ -310,7 +310,7 @@ async function main(): Promise<boolean> {
   console.log(
     `${outcomes.filter(({ resumed }) => resumed).length} runs were resumed; at most ${Math.max(0, ...outcomes.map(({ more }) => more))} pages were given again`,
   )
-  console.log(`${outcomes.filter(({ faults }) => faults.length === 0).length} kills passed, ${failed} failures`)
+  console.log(`${outcomes.filter(({ faults }) => faults.length === 0).length} passed, ${failed} failed`)
   return failed === 0
 }
 

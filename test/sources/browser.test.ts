@@ -180,6 +180,14 @@ describe("rendered pages", () => {
     expect(await evidence()).toHaveLength(2)
   })
 
+  it("that cannot be read and lead nowhere do not pass for the last one", async () => {
+    failures = { 2: 1_000 }
+    const options = { url: `${origin}/?addressed`, timeout: "1 second" }
+    expect(await bed.run(await loaded(options))).toMatchObject({ status: "partial", held: [{ code: "DATA_LOSS" }] })
+    expect(bed.eventsOf("partition.published")).toEqual([])
+    expect(await evidence()).toHaveLength(2)
+  })
+
   it("with a record that is refused are kept as evidence of its letter", async () => {
     oddName = "oops"
     expect(await bed.run(await loaded())).toMatchObject({ counts: { read: 9, inserted: 8, deadLettered: 1 } })
