@@ -31,16 +31,45 @@ export interface OrdersFile {
   readonly bytes: number
 }
 
+export interface OrdersOptions {
+  /** The same seed gives the same orders. Default 1. */
+  readonly seed?: number
+  /** Of all rows, from 0 to 1. Default 0.02. */
+  readonly badShare?: number
+}
+
 /**
- * Writes `rows` orders of about 100 bytes: one in ten with a quoted note, one in a hundred of them all with a newline in it,
- * 2 % bad in five ways. The same seed gives the same orders. `goodPath` gets the good rows alone, as COPY would take them.
+ * Orders of about 100 bytes, as CSV with a header: one in ten with a quoted note, one in a hundred of them all with a newline in
+ * it, 2 % bad in five ways. `good` are the good rows of `all`, as COPY would take them.
  */
+export function* orderLines(
+  rows: number,
+  { seed = 1, badShare = 0.02 }: OrdersOptions = {},
+): Generator<{ readonly all: string; readonly good: string; readonly goodRows: number }, void, void> {
+  const random = seededRandom(seed)
+  yield { all: HEADER, good: HEADER, goodRows: 0 }
+  for (let from = 0; from < rows; from += CHUNK) {
+    let all = ""
+    let good = ""
+    let goodRows = 0
+    for (let n = from; n < Math.min(rows, from + CHUNK); n++) {
+      const row = order(n, random.next)
+      const bad = random.next() < badShare
+      all += bad ? broken(row, n % 5) : row.join(",") + "\n"
+      if (bad) continue
+      goodRows++
+      good += row.join(",") + "\n"
+    }
+    yield { all, good, goodRows }
+  }
+}
+
+/** Writes `orderLines` to a file, and to `goodPath` the good ones alone. */
 export async function writeOrders(
   path: string,
   rows: number,
-  options: { seed?: number; goodPath?: string } = {},
+  options: OrdersOptions & { readonly goodPath?: string } = {},
 ): Promise<OrdersFile> {
-  const random = seededRandom(options.seed ?? 1)
   const all = createWriteStream(path)
   const goodOnly = options.goodPath === undefined ? undefined : createWriteStream(options.goodPath)
   let good = 0
@@ -49,25 +78,14 @@ export async function writeOrders(
     if (stream === undefined || stream.write(text)) return
     await once(stream, "drain")
   }
-  await write(all, HEADER)
-  await write(goodOnly, HEADER)
-  for (let from = 0; from < rows; from += CHUNK) {
-    let text = ""
-    let goodText = ""
-    for (let n = from; n < Math.min(rows, from + CHUNK); n++) {
-      const row = order(n, random.next)
-      const bad = random.next() < 0.02
-      text += bad ? broken(row, n % 5) : row.join(",") + "\n"
-      if (bad) continue
-      good++
-      goodText += row.join(",") + "\n"
-    }
-    bytes += Buffer.byteLength(text)
-    await write(all, text)
-    await write(goodOnly, goodText)
+  for (const lines of orderLines(rows, options)) {
+    good += lines.goodRows
+    bytes += Buffer.byteLength(lines.all)
+    await write(all, lines.all)
+    await write(goodOnly, lines.good)
   }
   for (const stream of [all, goodOnly]) if (stream) await new Promise<void>((done) => stream.end(() => done()))
-  return { rows, good, bytes }
+  return { rows, good, bytes: bytes - HEADER.length }
 }
 
 function order(n: number, next: () => number): string[] {

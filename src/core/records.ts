@@ -68,6 +68,17 @@ export interface FieldRanges {
   readonly ends: Uint32Array
   /** Whether record i has fields at all: one that is not well formed has none. */
   readonly isWhole: (i: number) => boolean
+  /** Whether all of `bytes` is UTF-8. */
+  readonly isUtf8: () => boolean
+}
+
+/** Records as lines of JSON, as ranges of bytes: line i goes from `starts[i]` to `ends[i]`. */
+export interface LineRanges {
+  readonly bytes: Uint8Array
+  readonly starts: ArrayLike<number>
+  readonly ends: ArrayLike<number>
+  /** Whether all of `bytes` is UTF-8. */
+  readonly isUtf8: () => boolean
 }
 
 /** Bits of `FieldRanges.ends`: the offset; the field is in quotes (which lie within its range); it has doubled quotes inside. */
@@ -95,4 +106,6 @@ export interface Batch {
   place(i: number): Place
   /** The same records as fields of text, for formats that have them and where blank is the only word for absent. */
   readonly fields?: FieldRanges | undefined
+  /** The same records as lines of JSON, for formats that have them. */
+  readonly lines?: LineRanges | undefined
 }

@@ -4,6 +4,9 @@ const FIRST_BYTES = 256 * 1024
 /** A larger one is not kept for what comes next. */
 const MOST_BYTES_KEPT = 4 * 1024 * 1024
 
+/** Bytes that are copied one by one. */
+const SHORT = 48
+
 /** COPY text under construction: bytes, not a string per line. */
 export class CopyText {
   /** Room for text; `length` of it is written. Whoever writes here calls `room` first. */
@@ -36,6 +39,23 @@ export class CopyText {
     const larger = Buffer.allocUnsafe(Math.max(needed, this.bytes.length * 2))
     this.bytes.copy(larger, 0, 0, this.length)
     this.bytes = larger
+  }
+
+  /** Adds bytes of `source`. */
+  copy(source: Uint8Array, from: number, to: number): void {
+    this.room(to - from)
+    const out = this.bytes
+    let at = this.length
+    this.length += to - from
+    // Calling out for a few bytes costs more than they do.
+    if (to - from > SHORT) out.set(source.subarray(from, to), at)
+    else while (from < to) out[at++] = source[from++] as number
+  }
+
+  /** Adds a byte. */
+  put(byte: number): void {
+    this.room(1)
+    this.bytes[this.length++] = byte
   }
 
   /** Hands on what has come since the last time. */

@@ -1,4 +1,12 @@
-import { UNSURE, WITH_ESCAPES, WITH_SUFFIX, type ByteCheck } from "../core/contracts.ts"
+import {
+  BEYOND_ASCII,
+  COPY_ESCAPES,
+  COPY_FIRST_BYTE,
+  CUT_SHIFT,
+  UNSURE,
+  WITH_SUFFIX,
+  type ByteCheck,
+} from "../core/contracts.ts"
 import { FIELD_DOUBLED, FIELD_OFFSET, FIELD_QUOTED, type Batch, type FieldRanges } from "../core/records.ts"
 import type { CopyText } from "./copy-text.ts"
 import type { Pipeline } from "./definition.ts"
@@ -43,6 +51,7 @@ const BACKSLASH = 0x5c
 /** The letter that stands for a byte behind a backslash: `\\t`, `\\n`, `\\r`, `\\\\`. */
 const ESCAPED: Readonly<Record<number, number>> = { 0x09: 0x74, 0x0a: 0x6e, 0x0d: 0x72, [BACKSLASH]: BACKSLASH }
 const ZERO = 0x30
+const SPECIAL = BEYOND_ASCII | COPY_ESCAPES | COPY_FIRST_BYTE
 const BILLION = 1_000_000_000
 
 /**
@@ -151,12 +160,17 @@ function rowWriter(
       }
       const verdict = check.judge(content, from, to)
       if (verdict === UNSURE) return false
-      if (verdict === WITH_ESCAPES) {
-        at = putEscaped(out, at, content, from, to)
-        continue
+      if ((verdict & SPECIAL) !== 0) {
+        if ((verdict & BEYOND_ASCII) !== 0 && !fields.isUtf8()) return false
+        if ((verdict & COPY_ESCAPES) !== 0) {
+          at = putEscaped(out, at, content, from, to)
+          continue
+        }
+        if ((verdict & COPY_FIRST_BYTE) !== 0) to = from + 1
       }
+      to -= verdict >> CUT_SHIFT
       while (from < to) out[at++] = content[from++] as number
-      if (verdict === WITH_SUFFIX) at = put(out, at, check.suffix)
+      if ((verdict & WITH_SUFFIX) !== 0) at = put(out, at, check.suffix)
     }
     at = put(out, at, head)
     const ordinal = batch.ordinal(i)

@@ -1,5 +1,5 @@
 import type { ByteCheck, Column, RecordSchema } from "../core/contracts.ts"
-import { AS_IT_STANDS, UNSURE } from "../core/contracts.ts"
+import { SURE, UNSURE } from "../core/contracts.ts"
 import { SpillwayError } from "../core/errors.ts"
 import { DecodeFault, type Batch, type RecordObject } from "../core/records.ts"
 import { byteCheck, type ByteRule } from "../schema/byte-checks.ts"
@@ -150,7 +150,12 @@ function digitsOf(raw: Uint8Array, property: string, value: number): string | un
 /** The byte check for a new column of a text format; undefined where none is sure: blanks then still go the fast way. */
 export function newColumnCheck(column: Column): ByteCheck {
   const rule = BYTE_RULES[column.type]
-  const unsure: ByteCheck = { optional: column.nullable, suffix: new Uint8Array(0), judge: () => UNSURE }
+  const unsure: ByteCheck = {
+    optional: column.nullable,
+    bare: false,
+    suffix: new Uint8Array(0),
+    judge: () => UNSURE,
+  }
   if (column.type === "date") return { ...unsure, judge: judgeDate }
   return (rule && byteCheck({ rule, optional: column.nullable }, column)) ?? unsure
 }
@@ -170,5 +175,5 @@ const judgeDate: ByteCheck["judge"] = (bytes, from, to) => {
     const byte = bytes[from + at] as number
     if (at === 4 || at === 7 ? byte !== DASH : byte < 0x30 || byte > 0x39) return UNSURE
   }
-  return AS_IT_STANDS
+  return SURE
 }

@@ -86,7 +86,8 @@ export class CsvBatch implements Batch {
     const { columns, nulls, quote } = this.dialect
     if (nulls.size > 0) return undefined
     const { bytes, starts, fields, faults } = this.offsets
-    return { columns, quote, bytes, starts, ends: fields, isWhole: (i) => !faults.has(i) }
+    const isWhole = faults.size === 0 ? () => true : (i: number) => !faults.has(i)
+    return { columns, quote, bytes, starts, ends: fields, isWhole, isUtf8: () => this.#isUtf8() }
   }
 
   raw(i: number): Uint8Array {
@@ -154,6 +155,11 @@ export class CsvBatch implements Batch {
     this.#utf8 = this.#ascii || isUtf8(bytes)
     this.#nul = bytes.includes(0)
     this.#surveyed = true
+  }
+
+  #isUtf8(): boolean {
+    if (!this.#surveyed) this.#survey()
+    return this.#utf8
   }
 
   get simpleText(): string | undefined {

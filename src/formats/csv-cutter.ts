@@ -11,7 +11,7 @@ import {
   type RecordCutter,
 } from "./chunked-decoder.ts"
 import { CsvBatch, type CsvDialect } from "./csv-batch.ts"
-import { CsvDraft } from "./csv-draft.ts"
+import { CsvDraft, type PlainLimits } from "./csv-draft.ts"
 import { checkedHeader, headerError } from "./csv-header.ts"
 import {
   BARE_QUOTE,
@@ -57,6 +57,7 @@ export class CsvCutter implements RecordCutter {
   readonly #rules: CsvRules
   readonly #limits: BatchLimits
   readonly #maxRecordBytes: number
+  readonly #plain: PlainLimits
   readonly #scanner: RecordScanner
   readonly #draft: CsvDraft
   readonly #miscounts = new Map<number, DecodeFault>()
@@ -69,6 +70,7 @@ export class CsvCutter implements RecordCutter {
     this.#rules = rules
     this.#limits = limits
     this.#maxRecordBytes = options.maxRecordBytes
+    this.#plain = { ...limits, recordBytes: options.maxRecordBytes }
     this.#scanner = new RecordScanner(rules.delimiter, rules.quote)
     this.#draft = new CsvDraft(this.#scanner)
     this.cursor = startingCursor(options)
@@ -97,6 +99,11 @@ export class CsvCutter implements RecordCutter {
     while (draft.length < this.#limits.records && at < this.#limits.bytes) {
       at = this.#skipBlank(bytes, at, final)
       if (at >= bytes.length) break
+      const plain = this.#cutPlain(bytes, at, from.offset)
+      if (plain > at) {
+        at = plain
+        continue
+      }
       step = this.#cutRecord(bytes, at, final, from.offset)
       if (step !== "record") break
       at = this.#scanner.next
@@ -163,6 +170,15 @@ export class CsvCutter implements RecordCutter {
       else return at
       this.cursor.line++
     }
+  }
+
+  /** Takes the plain records at `at` all at once; gives the offset behind them. */
+  #cutPlain(bytes: Buffer, at: number, base: number): number {
+    if (base + at < this.#strictUntil) return at
+    const { length } = this.#draft
+    const next = this.#draft.addPlain(bytes, at, this.cursor.line, this.#plain)
+    this.cursor.line += this.#draft.length - length
+    return next
   }
 
   /** Scans at `at`, held to the longest a record may be. */

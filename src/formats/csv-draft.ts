@@ -1,6 +1,13 @@
 import type { DecodeFault } from "../core/records.ts"
 import type { CsvOffsets } from "./csv-batch.ts"
-import type { RecordScanner } from "./csv-scanner.ts"
+import { CR, LF, type RecordScanner } from "./csv-scanner.ts"
+
+/** What ends a batch: most records, and the offset from which no record begins; and the longest that a record may be. */
+export interface PlainLimits {
+  readonly records: number
+  readonly bytes: number
+  readonly recordBytes: number
+}
 
 /** Gathers the offsets of the records of batches, one after the other in the same memory until it is recycled. */
 export class CsvDraft {
@@ -43,6 +50,50 @@ export class CsvDraft {
     this.#scanner.reserve(slot + this.#width)
   }
 
+  /**
+   * Adds the records from `at` on, at physical line `line`, as long as they are plain: no quote in them, fields as many as the batch
+   * has columns. Gives where the first one begins that is not, or that does not end within `bytes` or these limits.
+   */
+  addPlain(bytes: Buffer, from: number, line: number, limits: PlainLimits): number {
+    const { delimiter, quote, fields } = this.#scanner
+    const starts = this.#starts
+    const ends = this.#ends
+    const lines = this.#lines
+    const width = this.#width
+    const firstLine = this.#firstLine
+    const highest = Math.max(delimiter, quote < 256 ? quote : 0, LF)
+    const limit = bytes.length
+    const room = fields.length - width
+    const last = Math.min(this.#first + limits.records, starts.length)
+    const { bytes: stopBytes, recordBytes } = limits
+    let i = this.#first + this.length
+    let slot = this.#firstField + this.length * width
+    let start = from
+    while (i < last && slot <= room && start < stopBytes) {
+      const stop = slot + width
+      let at = start
+      for (; at < limit; at++) {
+        const byte = bytes[at] as number
+        if (byte > highest) continue
+        if (byte === LF || byte === quote) break
+        if (byte !== delimiter) continue
+        if (slot < stop) fields[slot] = at
+        slot++
+      }
+      // A line end alone is a blank line, unless the record has one column, which may be blank.
+      if (slot !== stop - 1 || at === limit || bytes[at] !== LF || at === start) break
+      const end = endOf(bytes, at, width === 1 ? start : (fields[slot - 1] as number) + 1)
+      if (end === start || end - start > recordBytes) break
+      fields[slot++] = end
+      starts[i] = start
+      ends[i] = end
+      lines[i++] = line++ - firstLine
+      start = at + 1
+    }
+    this.length = i - this.#first
+    return start
+  }
+
   /** Adds a record: the offsets of its first byte and its end, its physical line, and what is wrong with it. */
   add(start: number, end: number, line: number, fault: DecodeFault | undefined): void {
     const i = this.#first + this.length
@@ -74,6 +125,10 @@ export class CsvDraft {
     this.#lines = doubled(this.#lines)
   }
 }
+
+/** The end of a record before the line feed at `feed`, whose last field begins at `from`. */
+const endOf = (bytes: Buffer, feed: number, from: number): number =>
+  feed > from && bytes[feed - 1] === CR ? feed - 1 : feed
 
 function doubled(array: Uint32Array<ArrayBuffer>): Uint32Array<ArrayBuffer> {
   const larger = new Uint32Array(2 * array.length)

@@ -24,8 +24,9 @@ export type Outcome =
  *                           └────── line end ───▶ complete
  */
 export class RecordScanner {
-  readonly #delimiter: number
-  readonly #quote: number
+  readonly delimiter: number
+  /** 256: nothing quotes. */
+  readonly quote: number
   /** Field ends (with flags) are written from `slot` on, at most `width` of them. */
   fields = new Uint32Array(1 << 16)
   slot = 0
@@ -43,8 +44,8 @@ export class RecordScanner {
 
   /** `quote` beyond a byte (256) means that nothing quotes. */
   constructor(delimiter: number, quote: number) {
-    this.#delimiter = delimiter
-    this.#quote = quote
+    this.delimiter = delimiter
+    this.quote = quote
   }
 
   /** Makes room for `fields` field ends. */
@@ -57,8 +58,8 @@ export class RecordScanner {
 
   /** Scans the record at `start`. `final`: the file ends at `limit`. */
   scan(bytes: Buffer, start: number, limit: number, final: boolean, strict: boolean): Outcome {
-    const delimiter = this.#delimiter
-    const quote = this.#quote
+    const delimiter = this.delimiter
+    const quote = this.quote
     const fields = this.fields
     const first = this.slot
     const stop = first + this.width
@@ -108,7 +109,7 @@ export class RecordScanner {
 
   /** The offset after the quote that closes the field whose content starts at `at`, or -1. Counts lines, notes doubled quotes. */
   #closingQuote(bytes: Buffer, at: number, limit: number): number {
-    const quote = this.#quote
+    const quote = this.quote
     let flags = FIELD_QUOTED
     let lines = 0
     for (; at < limit; at++) {
@@ -130,7 +131,7 @@ export class RecordScanner {
 
   #hasQuote(bytes: Buffer, from: number, to: number): boolean {
     for (let at = from; at < to; at++) {
-      if (bytes[at] !== this.#quote) continue
+      if (bytes[at] !== this.quote) continue
       this.at = at
       return true
     }

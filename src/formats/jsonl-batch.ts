@@ -1,5 +1,12 @@
 import { isUtf8 } from "node:buffer"
-import { DecodeFault, type Batch, type Place, type Position, type RecordObject } from "../core/records.ts"
+import {
+  DecodeFault,
+  type Batch,
+  type LineRanges,
+  type Place,
+  type Position,
+  type RecordObject,
+} from "../core/records.ts"
 import { hasLongNumber, parseExactly } from "./json-numbers.ts"
 
 export interface JsonlLines {
@@ -34,16 +41,24 @@ export class JsonlBatch implements Batch {
     this.#lines = lines
   }
 
+  get lines(): LineRanges | undefined {
+    const { bytes, starts, ends, fault } = this.#lines
+    return fault === undefined ? { bytes, starts, ends, isUtf8: () => this.#isUtf8() } : undefined
+  }
+
   raw(i: number): Uint8Array {
     return this.#lines.bytes.subarray(this.#lines.starts[i], this.#lines.ends[i])
   }
 
   record(i: number): RecordObject | DecodeFault {
     if (this.#lines.fault !== undefined) return this.#lines.fault
-    this.#utf8 ??= isUtf8(this.#lines.bytes)
-    if (!this.#utf8 && !isUtf8(this.raw(i))) return NOT_UTF8
+    if (!this.#isUtf8() && !isUtf8(this.raw(i))) return NOT_UTF8
     const text = this.#lines.bytes.toString("utf8", this.#lines.starts[i], this.#lines.ends[i])
     return parseObject(text, this.#lines.exact, "line")
+  }
+
+  #isUtf8(): boolean {
+    return (this.#utf8 ??= isUtf8(this.#lines.bytes))
   }
 
   ordinal(i: number): number {

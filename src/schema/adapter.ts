@@ -5,6 +5,7 @@ import type { RecordObject } from "../core/records.ts"
 import { withoutSecrets } from "../core/secret-fields.ts"
 import { byteCheck, type ByteField } from "./byte-checks.ts"
 import { ownOverride, toColumns, type ColumnOverrides } from "./columns.ts"
+import { jsonByteFields } from "./json-byte-fields.ts"
 import { notARecord, threw } from "./faults.ts"
 import { fitter, isNumeric, toInputs } from "./fit.ts"
 import { compileJsonSchema, type JsonSchema } from "./json-schema.ts"
@@ -121,7 +122,8 @@ function fromJsonSchema(
   const validate = compileJsonSchema(schema, verbatim)
   const about = { vendor: "json-schema", input: schema }
   const secrets = new Set([...named, ...secretPaths(schema)])
-  const parts = { sides: { input: shape, output: shape }, overrides, secrets, verbatim, about, byteFields: undefined }
+  const sides = { input: shape, output: shape }
+  const parts = { sides, overrides, secrets, verbatim, about, byteFields: jsonByteFields(schema) }
   return recordSchema(parts, (record) => {
     const faults = validate(record)
     return faults.length === 0 ? { value: record } : { faults }
@@ -161,7 +163,13 @@ function recordSchema(
     fit: fitter(inputs, verbatim),
     validate: secrets.size === 0 ? validate : discreet(validate, secrets),
     get byteChecks() {
-      return byteFields && checksByColumn(byteFields, this.columns ?? [])
+      if (byteFields === undefined) return undefined
+      try {
+        return checksByColumn(byteFields, this.columns ?? [])
+      } catch {
+        // A property whose name gives no column's: whoever needs columns is told so, records can be judged without.
+        return undefined
+      }
     },
     description: JSON.parse(
       canonicalJson({ ...(withoutDefaults(about) as object), columns: overrides ?? null }),

@@ -28,7 +28,20 @@ interface CheckDef {
   readonly minimum?: unknown
   readonly maximum?: unknown
   readonly length?: unknown
+  readonly pattern?: unknown
 }
+
+/** Formats that zod judges by their pattern alone. */
+const PATTERN_FORMATS: ReadonlySet<unknown> = new Set([
+  "regex",
+  "uuid",
+  "guid",
+  "date",
+  "datetime",
+  "ulid",
+  "nanoid",
+  "e164",
+])
 
 type Accepts = (value: unknown) => boolean
 
@@ -96,12 +109,17 @@ function judgeOf(node: ZodNode | undefined): FieldJudge | undefined {
     case "number":
       return number(def)
     case "boolean":
-      return hasChecks(def) ? undefined : { accepts: (value) => typeof value === "boolean", bytes: undefined }
+      return hasChecks(def) ? undefined : BOOLEAN
     case "enum":
       return hasChecks(def) ? undefined : member(def.entries ?? {})
     default:
       return undefined
   }
+}
+
+const BOOLEAN: FieldJudge = {
+  accepts: (value) => typeof value === "boolean",
+  bytes: { rule: { kind: "boolean" }, optional: false },
 }
 
 const orElse = (inner: FieldJudge | undefined, nothing: null | undefined): FieldJudge | undefined =>
@@ -170,16 +188,29 @@ function numberTest({ check, format, value, inclusive }: CheckDef): ((value: num
 function plainText(def: ZodDef): FieldJudge | undefined {
   let least = 0
   let most = Infinity
-  for (const { check, minimum, maximum, length } of checksOf(def) ?? [{}]) {
+  const patterns: RegExp[] = []
+  for (const { check, minimum, maximum, length, format, pattern } of checksOf(def) ?? [{}]) {
     if (check === "min_length" && typeof minimum === "number") least = Math.max(least, minimum)
     else if (check === "max_length" && typeof maximum === "number") most = Math.min(most, maximum)
     else if (check === "length_equals" && typeof length === "number") {
       least = Math.max(least, length)
       most = Math.min(most, length)
-    } else return undefined
+    } else if (check === "string_format" && PATTERN_FORMATS.has(format) && isStateless(pattern)) patterns.push(pattern)
+    else return undefined
   }
   return {
-    accepts: (value) => typeof value === "string" && value.length >= least && value.length <= most,
-    bytes: { rule: { kind: "text", least, most }, optional: false },
+    accepts: (value) =>
+      typeof value === "string" && isWithin(value, least, most) && patterns.every((pattern) => pattern.test(value)),
+    bytes: { rule: { kind: "text", least, most, patterns }, optional: false },
   }
 }
+
+/** Lengths count characters: a pair of surrogates is one. */
+function isWithin(text: string, least: number, most: number): boolean {
+  if (least === 0 && text.length <= most) return true
+  const length = /[\ud800-\udfff]/.test(text) ? [...text].length : text.length
+  return length >= least && length <= most
+}
+
+/** A pattern that says the same each time it is asked. */
+const isStateless = (pattern: unknown): pattern is RegExp => pattern instanceof RegExp && !/[gy]/.test(pattern.flags)

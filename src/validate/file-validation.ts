@@ -2,16 +2,17 @@ import { createHash } from "node:crypto"
 import type { SourceContext } from "../core/contracts.ts"
 import { SpillwayError } from "../core/errors.ts"
 import { canonicalJson } from "../core/json.ts"
-import type { Batch, Fault, RecordObject } from "../core/records.ts"
-import { makeLetter, type LetterOrigin } from "../dead-letters/letter.ts"
-import { CopyText } from "../engine/copy-text.ts"
+import type { Batch, RecordObject } from "../core/records.ts"
 import { Expanded, FILTERED, recordPath, Rejected, type Outcome, type RecordPath } from "../engine/record-path.ts"
 import { csvRows, jsonlRows, type GoodFormat, type GoodRows } from "./good-rows.ts"
 import type { Input, InputReader } from "./input.ts"
-import { letterLine, type LetterFrame } from "./letter-line.ts"
+import type { LetterFrame } from "./letter-line.ts"
+import { LetterWriter } from "./letter-writer.ts"
 import type { ValidateFilesOptions } from "./options.ts"
 import { nowhere, outputFile, toStdout, type OutputFile } from "./output-file.ts"
+import { OutputText } from "./output-text.ts"
 import { outputProperties, stepsFor } from "./steps.ts"
+import { KnownValues, sureLetters } from "./sure-letters.ts"
 import { sureRows } from "./sure-rows.ts"
 import { FaultTally, type FileCounts, type ValidateReport } from "./tally.ts"
 
@@ -28,6 +29,9 @@ export class FileValidation {
   readonly #totalBytes: number | undefined
   #good: OutputFile = nowhere
   #letters: OutputFile = nowhere
+  #goodText = new OutputText(nowhere)
+  #letterText = new OutputText(nowhere)
+  readonly #known = new KnownValues()
   #rows: GoodRows | undefined
   #read = 0
   #bad = 0
@@ -57,6 +61,8 @@ export class FileValidation {
     if (goodOut !== undefined && goodOut !== "-") this.#rows = this.#rowsAs(formatOfOutput(goodOut))
     this.#good = await this.#output(goodOut)
     this.#letters = await this.#output(deadLetter)
+    this.#goodText = new OutputText(this.#good)
+    this.#letterText = new OutputText(this.#letters)
   }
 
   async take(input: Input): Promise<void> {
@@ -148,33 +154,40 @@ export class FileValidation {
     this.#context.signal.throwIfAborted()
     const { schema, limit = Infinity, ports, on } = this.#options
     const rows = this.#rows
-    const text = new CopyText()
-    const letters: string[] = []
-    const origin: LetterOrigin = {
-      pipeline: this.#frame.pipeline,
-      partition: input.name,
-      unit: "file",
-      secrets: schema.secrets,
-    }
-    const frame = { ...this.#frame, time: new Date(ports.clock.now()).toISOString() }
+    const { text } = this.#goodText
+    const letterText = this.#letterText
+    const letters = new LetterWriter(
+      { pipeline: this.#frame.pipeline, partition: input.name, unit: "file", secrets: schema.secrets },
+      { ...this.#frame, time: new Date(ports.clock.now()).toISOString() },
+      letterText,
+      this.#tally,
+    )
     const settle = (i: number, outcome: Outcome): void => {
-      if (outcome instanceof Rejected) letters.push(this.#letter(origin, batch, i, outcome.faults, frame))
-      else if (rows !== undefined) for (const record of recordsOf(outcome)) text.add(rows.line(record))
+      if (outcome instanceof Rejected) {
+        letters.write(batch, i, outcome.faults)
+        sureLetter?.learn(i, outcome.faults)
+      } else if (rows !== undefined) {
+        sure?.flush()
+        for (const record of recordsOf(outcome)) text.add(rows.line(record))
+      }
     }
 
     text.add(rows?.header() ?? "")
-    const sure = rows && sureRows(schema, batch, rows.columns, rows.format)
+    const sure = rows && sureRows(schema, batch, rows.columns, rows.format, text)
+    const sureLetter = sureLetters(schema, batch, this.#known, letters)
     const length = Math.min(batch.length, limit - this.#read)
     for (let i = 0; i < length; i++) {
-      if (sure?.(i, text) === true) continue
+      if (letterText.isFull) await letterText.send()
+      if (sure?.take(i) === true || sureLetter?.write(i, sure?.doubtfulFrom ?? 0) === true) continue
       const outcome = path.process(batch, i)
       settle(i, outcome instanceof Promise ? await outcome : outcome)
     }
+    sure?.flush()
     this.#read += length
     this.#bytes += batch.bytes
-    const lines = text.text()
-    await this.#good.write(lines)
-    if (letters.length > 0) await this.#letters.write(Buffer.from(letters.join("")))
+    this.#bad += letters.finish()
+    await this.#goodText.send()
+    await letterText.send()
     on?.({
       file: input.name,
       read: this.#read,
@@ -182,18 +195,6 @@ export class FileValidation {
       bytes: this.#bytes,
       totalBytes: this.#totalBytes,
     })
-  }
-
-  #letter(
-    origin: LetterOrigin,
-    batch: Batch,
-    i: number,
-    faults: readonly [Fault, ...Fault[]],
-    frame: LetterFrame,
-  ): string {
-    this.#bad++
-    this.#tally.add(faults)
-    return `${letterLine(makeLetter(origin, batch, i, faults), frame)}\n`
   }
 
   #isEnough(): boolean {

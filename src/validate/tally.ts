@@ -48,10 +48,11 @@ export class FaultTally {
   readonly codes: Record<string, number> = {}
   readonly #faults = new Map<string, { fault: Fault; count: number }>()
 
-  add(faults: readonly [Fault, ...Fault[]]): void {
+  /** So many records with the same faults. */
+  add(faults: readonly [Fault, ...Fault[]], records = 1): void {
     const [{ code }] = faults
-    this.codes[code] = (this.codes[code] ?? 0) + 1
-    for (const fault of faults) this.#count(fault)
+    this.codes[code] = (this.codes[code] ?? 0) + records
+    for (const fault of faults) this.#count(fault, records)
   }
 
   most(): FaultCount[] {
@@ -67,13 +68,13 @@ export class FaultTally {
       }))
   }
 
-  #count(fault: Fault): void {
+  #count(fault: Fault, records: number): void {
     const path = (fault.path ?? "").replace(/\[\d+\]/g, "[]")
     let key = `${fault.code} ${path} ${fault.rule ?? ""} ${fault.expected ?? ""}`
     if (!this.#faults.has(key) && this.#faults.size >= FAULTS_KEPT) key = ""
     const known = this.#faults.get(key)
-    if (known !== undefined) known.count++
-    else if (key === "") this.#faults.set(key, { fault: { ...fault, path: "", rule: "other" }, count: 1 })
-    else this.#faults.set(key, { fault: { ...fault, path }, count: 1 })
+    if (known !== undefined) known.count += records
+    else if (key === "") this.#faults.set(key, { fault: { ...fault, path: "", rule: "other" }, count: records })
+    else this.#faults.set(key, { fault: { ...fault, path }, count: records })
   }
 }

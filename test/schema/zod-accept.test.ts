@@ -8,6 +8,10 @@ const Everything = z.object({
   text: z.string(),
   short: z.string().min(2).max(4),
   exactly: z.string().length(3).optional(),
+  code: z
+    .string()
+    .regex(/^[ab]+$/)
+    .max(3),
   number: z.number(),
   bounded: z.number().gt(-1).max(10),
   int: z.int().min(1),
@@ -44,6 +48,9 @@ const odd = fc.constantFrom<unknown>(
   "2026-02-28",
   11,
   "xxxxx",
+  "😀",
+  "a😀",
+  "😀😀😀",
   "toString",
   "new",
   "1e3",
@@ -54,6 +61,7 @@ const records = fc.record({
   text: near(fc.string()),
   short: near(fc.string({ minLength: 2, maxLength: 4 })),
   exactly: near(fc.string({ minLength: 3, maxLength: 3 })),
+  code: near(fc.constantFrom("a", "ab", "bab")),
   number: near(fc.double({ noNaN: true })),
   bounded: near(fc.double({ min: -0.5, max: 10, noNaN: true })),
   int: near(fc.integer({ min: 1, max: 5 })),
@@ -107,7 +115,7 @@ describe("the acceptor", () => {
     ["a refinement of an exact text", z.object({ a: decimal().refine(() => false) })],
     ["a refinement of a number", z.object({ a: z.number().check(() => undefined) })],
     ["a format", z.object({ a: z.email() })],
-    ["a pattern", z.object({ a: z.string().regex(/x/) })],
+    ["a pattern that remembers", z.object({ a: z.string().regex(/x/g) })],
     ["a change of the text", z.object({ a: z.string().trim() })],
     ["a transform", z.object({ a: z.string().transform(() => 1) })],
     ["a default", z.object({ a: z.string().default("x") })],

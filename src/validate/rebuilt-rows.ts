@@ -1,0 +1,131 @@
+import { BEYOND_ASCII, CSV_QUOTES, CUT_SHIFT, JSON_ESCAPES, SURE } from "../core/contracts.ts"
+import { FIELD_DOUBLED, FIELD_OFFSET, FIELD_QUOTED, type FieldRanges } from "../core/records.ts"
+import type { CopyText } from "../engine/copy-text.ts"
+import { withoutDoubling } from "./doubled-quotes.ts"
+import type { GoodFormat } from "./good-rows.ts"
+import type { SureColumn, SureRows } from "./short-way.ts"
+
+/** A longer field goes the long way. */
+const LONGEST_FIELD = 4096
+const QUOTE = 0x22
+const BACKSLASH = 0x5c
+const LF = 0x0a
+const OPEN = 0x7b
+const CLOSE = 0x7d
+/** What JSON writes behind a backslash. */
+const ESCAPES: Readonly<Record<number, number>> = { 0x09: 0x74, 0x0a: 0x6e, 0x0d: 0x72, 0x22: 0x22, 0x5c: 0x5c }
+
+interface ColumnPlan extends SureColumn {
+  /** What stands before the value: a comma, or the property's name. */
+  readonly lead: Buffer
+}
+
+/** From CSV to lines that are put together field by field: other columns, another order, JSON. */
+export function rebuiltRows(
+  fields: FieldRanges,
+  columns: readonly SureColumn[],
+  format: GoodFormat,
+  text: CopyText,
+): SureRows {
+  const json = format === "jsonl"
+  const plans = columns.map((column, n): ColumnPlan => {
+    const comma = n > 0 ? "," : ""
+    return { ...column, lead: Buffer.from(json ? `${comma}${JSON.stringify(column.name)}:` : comma) }
+  })
+  const writer = new RowWriter(fields, plans, json)
+  return {
+    doubtfulFrom: 0,
+    take: (i) => fields.isWhole(i) && writer.write(i, text),
+    flush: () => undefined,
+  }
+}
+
+class RowWriter {
+  readonly #fields: FieldRanges
+  readonly #plans: readonly ColumnPlan[]
+  readonly #json: boolean
+  readonly #scratch = Buffer.alloc(LONGEST_FIELD)
+  readonly #spare: number
+  #at = 0
+
+  constructor(fields: FieldRanges, plans: readonly ColumnPlan[], json: boolean) {
+    this.#fields = fields
+    this.#plans = plans
+    this.#json = json
+    this.#spare = plans.reduce((sum, { lead }) => sum + lead.length + 2, 0) + 4
+  }
+
+  write(i: number, text: CopyText): boolean {
+    const { starts, ends, columns } = this.#fields
+    const width = columns.length
+    const length = ((ends[(i + 1) * width - 1] as number) & FIELD_OFFSET) - (starts[i] as number)
+    // Escapes may double what a field takes.
+    text.room(2 * length + this.#spare)
+    const out = text.bytes
+    this.#at = text.length
+    if (this.#json) out[this.#at++] = OPEN
+    for (const plan of this.#plans) {
+      const { lead } = plan
+      for (let n = 0; n < lead.length; n++) out[this.#at++] = lead[n] as number
+      if (!this.#field(i, plan, out)) return false
+    }
+    if (this.#json) out[this.#at++] = CLOSE
+    else if (this.#at === text.length) return false
+    out[this.#at++] = LF
+    text.length = this.#at
+    return true
+  }
+
+  #field(i: number, { check, field }: ColumnPlan, out: Buffer): boolean {
+    if (field < 0) return true
+    const { bytes, starts, ends, columns, isUtf8 } = this.#fields
+    const slot = i * columns.length + field
+    const end = ends[slot] as number
+    let source = bytes
+    let from = field === 0 ? (starts[i] as number) : ((ends[slot - 1] as number) & FIELD_OFFSET) + 1
+    let to = end & FIELD_OFFSET
+    if (end >= FIELD_QUOTED) {
+      from++
+      to--
+      if (to - from > LONGEST_FIELD) return false
+      if (end >= FIELD_DOUBLED) {
+        to = withoutDoubling(bytes, from, to, this.#scratch)
+        source = this.#scratch
+        from = 0
+      }
+    }
+    // Whether absence is left out of JSON, or null, is the schema's to say.
+    if (from === to) return check.optional && !this.#json
+    const verdict = check.judge(source, from, to)
+    if ((verdict & SURE) === 0 || ((verdict & BEYOND_ASCII) !== 0 && !isUtf8())) return false
+    to -= verdict >> CUT_SHIFT
+    if (this.#json) this.#putJson(out, source, from, to, check.bare, (verdict & JSON_ESCAPES) !== 0)
+    else this.#putCsv(out, source, from, to, (verdict & CSV_QUOTES) !== 0)
+    return true
+  }
+
+  #putJson(out: Buffer, source: Uint8Array, from: number, to: number, bare: boolean, escapes: boolean): void {
+    let at = this.#at
+    if (!bare) out[at++] = QUOTE
+    for (; from < to; from++) {
+      const byte = source[from] as number
+      const escape = escapes ? ESCAPES[byte] : undefined
+      if (escape !== undefined) out[at++] = BACKSLASH
+      out[at++] = escape ?? byte
+    }
+    if (!bare) out[at++] = QUOTE
+    this.#at = at
+  }
+
+  #putCsv(out: Buffer, source: Uint8Array, from: number, to: number, quotes: boolean): void {
+    let at = this.#at
+    if (quotes) out[at++] = QUOTE
+    for (; from < to; from++) {
+      const byte = source[from] as number
+      if (byte === QUOTE) out[at++] = QUOTE
+      out[at++] = byte
+    }
+    if (quotes) out[at++] = QUOTE
+    this.#at = at
+  }
+}
