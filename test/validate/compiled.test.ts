@@ -151,7 +151,7 @@ const FAMILIES: Readonly<Record<string, Family>> = {
 }
 
 /** Of each family, in each format. */
-const RECORDS = Number(process.env["SPILLWAY_RECORDS"] ?? 20_000)
+const RECORDS = Number(process.env["SPILLWAY_RECORDS"] ?? 5_000)
 /** Records at a time. */
 const ROWS = 4_000
 
