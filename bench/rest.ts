@@ -9,7 +9,7 @@ import { parseArgs } from "node:util"
 import { Agent } from "undici"
 import type { SourceContext } from "../src/core/contracts.ts"
 import { systemPorts } from "../src/core/ports.ts"
-import { pageNumber, rest } from "../src/index.ts"
+import { pageNumber, rest } from "../src/sources/index.ts"
 import { median, seconds, spread } from "./server.ts"
 
 const { values } = parseArgs({

@@ -56,29 +56,9 @@ export type { ReportedError, RunReport } from "./engine/report.ts"
 export { csv, type CsvOptions } from "./formats/csv.ts"
 export { json } from "./formats/json.ts"
 export { jsonl } from "./formats/jsonl.ts"
-export { parquet, type ParquetOptions } from "./formats/parquet.ts"
-export { browser } from "./sources/browser.ts"
-export type { BrowserOptions } from "./sources/browser-options.ts"
 export { files, type FilesOptions } from "./sources/files.ts"
-export { s3, type ObjectStorage, type S3Options } from "./sources/s3.ts"
-export { postgres, type PostgresSourceOptions } from "./sources/sql.ts"
+export type { ObjectStorage } from "./sources/object-storage.ts"
 export { env, type FromEnvironment, type Setting } from "./core/environment.ts"
-export { rest, type RestOptions } from "./sources/rest.ts"
-export { apiKey, basic, bearer, oauth2, type OAuth2Options, type RestAuth } from "./sources/rest-auth.ts"
-export {
-  bodyCursor,
-  headerCursor,
-  linkHeader,
-  nextLink,
-  offsetLimit,
-  pageNumber,
-  singlePage,
-  type Paginator,
-  type PagePlace,
-  type PageRequest,
-  type ReadPage,
-} from "./sources/rest-paginate.ts"
-export type { IncrementalOptions } from "./sources/rest-incremental.ts"
 export { database, type Database, type Session } from "./postgres/session.ts"
 export type { AnySchema } from "./schema/adapter.ts"
 export type { ColumnOptions } from "./schema/columns.ts"

@@ -1,4 +1,5 @@
-import { bearer, env, pageNumber, passRate, pipeline, project, range, rest, table, type RecordObject } from "spillway"
+import { passRate, pipeline, project, range, table, type RecordObject } from "spillway"
+import { bearer, env, pageNumber, rest } from "spillway/sources"
 import { AnalyticsEvent, normalised } from "./schema.ts"
 import { analyticsApi } from "./server.ts"
 

@@ -6,6 +6,8 @@ import { milliseconds } from "../resilience/duration.ts"
 import type { BrowserOptions, BrowserSettings } from "./browser-options.ts"
 import { BrowserReader } from "./browser-reader.ts"
 
+export type { BrowserOptions } from "./browser-options.ts"
+
 /**
  * Records taken off rendered pages, one after the other, in a real browser (by the optional package `playwright-core`). The address is the one
  * partition; it counts as changed at each run and starts over when it was interrupted, so its rows need a key or are replaced. A page whose records cannot

@@ -5,7 +5,8 @@ import type { Ports } from "../core/ports.ts"
 import { backoff } from "../resilience/backoff.ts"
 import { changedWhileRead, vanished } from "./file-errors.ts"
 import { objectStat, s3Address } from "./s3-objects.ts"
-import { storageError, type ObjectStorage } from "./s3.ts"
+import type { ObjectStorage } from "./object-storage.ts"
+import { accessOf, storageError } from "./s3.ts"
 
 /** What reading a file asks of the file system. */
 export type ReadableFiles = Pick<Files, "stat" | "chunks" | "read">
@@ -24,7 +25,7 @@ export function s3Files(storage: ObjectStorage, ports: Ports): ReadableFiles {
     objectBytes(storage, ports, { path, etag: etags.get(path) }, options)
   return {
     async stat(path) {
-      const { client, library } = await storage.client()
+      const { client, library } = await accessOf(storage)
       const { bucket, key } = s3Address(path)
       const head = await client
         .send(new library.HeadObjectCommand({ Bucket: bucket, Key: key }))
@@ -76,7 +77,7 @@ async function openObject(
   { path, etag }: { path: string; etag: string | undefined },
   { start, end, signal }: { start: number; end: number; signal: AbortSignal | undefined },
 ): Promise<{ body: AsyncIterable<Uint8Array>; end: number } | undefined> {
-  const { client, library } = await storage.client()
+  const { client, library } = await accessOf(storage)
   const { bucket, key } = s3Address(path)
   const command = new library.GetObjectCommand({
     Bucket: bucket,

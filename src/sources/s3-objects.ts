@@ -2,7 +2,8 @@ import picomatch from "picomatch"
 import type { SourceContext, SourcePartition } from "../core/contracts.ts"
 import { SpillwayError } from "../core/errors.ts"
 import type { FolderFilter } from "./file-patterns.ts"
-import { storageError, type ObjectStorage, type S3Access } from "./s3.ts"
+import type { ObjectStorage } from "./object-storage.ts"
+import { accessOf, storageError, type S3Access } from "./s3.ts"
 
 /** A bucket, and a key or a pattern of keys in it. */
 export interface S3Address {
@@ -40,7 +41,7 @@ export async function findObjects(
   context: SourceContext,
 ): Promise<SourcePartition[]> {
   const { bucket, key } = s3Address(pattern)
-  const access = await storage.client()
+  const access = await accessOf(storage)
   const { base, glob, isGlob } = picomatch.scan(key)
   const found: SourcePartition[] = []
   const collect = async (prefix: string, accept: (key: string) => boolean): Promise<void> => {

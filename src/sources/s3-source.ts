@@ -5,7 +5,7 @@ import { chooser, commonly, folderFilter, formatFor } from "./file-formats.ts"
 import { FileReader } from "./file-reader.ts"
 import { s3Files } from "./s3-files.ts"
 import { findObjects } from "./s3-objects.ts"
-import type { ObjectStorage } from "./s3.ts"
+import type { ObjectStorage } from "./object-storage.ts"
 
 /** Objects of a storage, one partition each: `files` for patterns that begin with `s3://`. The key is the object's address. */
 export function objectsSource(

@@ -2,8 +2,8 @@ import type * as sdk from "@aws-sdk/client-s3"
 import type { S3Client, S3ClientConfig } from "@aws-sdk/client-s3"
 import { settingValue, shownSetting, type Setting } from "../core/environment.ts"
 import { SpillwayError, systemCode, type ErrorCode } from "../core/errors.ts"
-import type { JsonValue } from "../core/json.ts"
 import { optionalPackage } from "../core/optional-package.ts"
+import type { ObjectStorage } from "./object-storage.ts"
 
 export interface S3Options {
   /** The address of an S3-compatible server. Default: `AWS_ENDPOINT_URL_S3`, or Amazon's. */
@@ -14,19 +14,13 @@ export interface S3Options {
   forcePathStyle?: boolean
 }
 
-/** Where `s3://` patterns of `files` are looked up. */
-export interface ObjectStorage {
-  readonly kind: "s3"
-  /** Part of the pipeline's definition version; holds no secret. */
-  readonly description: JsonValue
-  /** The one client, made when it is first asked for. Throws `CONFIG` when the package is missing. */
-  client(): Promise<S3Access>
-}
-
 export interface S3Access {
   readonly library: typeof sdk
   readonly client: S3Client
 }
+
+/** What `s3()` has put behind its client. */
+export const accessOf = async (storage: ObjectStorage): Promise<S3Access> => (await storage.client()) as S3Access
 
 /** Until a connection stands, and between two pieces of an answer, in milliseconds. */
 const CONNECT_TIMEOUT_MS = 10_000

@@ -1,15 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it } from "vitest"
 import { z } from "zod"
-import {
-  bearer,
-  pageNumber,
-  passRate,
-  pipeline,
-  rest,
-  table,
-  type PipelineOptions,
-  type RestOptions,
-} from "../../src/index.ts"
+import { passRate, pipeline, table, type PipelineOptions } from "../../src/index.ts"
+import { bearer, pageNumber, rest, type RestOptions } from "../../src/sources/index.ts"
 import { failpoints, onThe, systemPorts } from "../../src/testing/index.ts"
 import { endServers } from "../resilience/servers.ts"
 import { sendJson, testApi, type TestApi } from "../sources/rest-api.ts"

@@ -13,6 +13,7 @@ import { differencesFrom } from "./analytics-state.ts"
 
 // The example imports the package by its name, which would be what was last built.
 vi.mock("spillway", () => import("../../src/index.ts"))
+vi.mock("spillway/sources", () => import("../../src/sources/index.ts"))
 vi.mock("spillway/schema", () => import("../../src/schema/index.ts"))
 
 const TOKEN = "token-of-the-tests"

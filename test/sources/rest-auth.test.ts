@@ -1,19 +1,17 @@
 import { afterEach, describe, expect, it } from "vitest"
 import { redact } from "../../src/core/secrets.ts"
+import { env, pipeline, table } from "../../src/index.ts"
 import {
   apiKey,
   basic,
   bearer,
-  env,
   nextLink,
   oauth2,
   pageNumber,
-  pipeline,
   rest,
-  table,
   type RestAuth,
   type RestOptions,
-} from "../../src/index.ts"
+} from "../../src/sources/index.ts"
 import { manualClock, systemPorts } from "../../src/testing/index.ts"
 import { endServers } from "../resilience/servers.ts"
 import { contextOf, numbered, readAll, sendJson, testApi, type TestApi } from "./rest-api.ts"

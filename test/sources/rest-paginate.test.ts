@@ -10,7 +10,7 @@ import {
   singlePage,
   type Paginator,
   type RestOptions,
-} from "../../src/index.ts"
+} from "../../src/sources/index.ts"
 import { endServers } from "../resilience/servers.ts"
 import { contextOf, numbered, readAll, sendJson, testApi, type Answer, type TestApi } from "./rest-api.ts"
 

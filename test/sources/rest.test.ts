@@ -1,6 +1,7 @@
 import { afterEach, describe, expect, it } from "vitest"
 import { redact } from "../../src/core/secrets.ts"
-import { bodyCursor, env, pageNumber, rest, singlePage } from "../../src/index.ts"
+import { env } from "../../src/index.ts"
+import { bodyCursor, pageNumber, rest, singlePage } from "../../src/sources/index.ts"
 import { endServers } from "../resilience/servers.ts"
 import { sourceContract } from "./contract.ts"
 import { contextOf, knownAfter, numbered, readAll, readOne, sendJson, testApi } from "./rest-api.ts"
