@@ -38,7 +38,9 @@ async function without(missing: string, program: string): Promise<unknown> {
         return next(name === ${JSON.stringify(missing)} ? "not-installed/" + name : name, context)
       },
     })
-    const { browser, files, postgres, s3 } = await import(${JSON.stringify(INDEX)})
+    const { files } = await import(${JSON.stringify(INDEX)})
+    const { postgres, s3 } = await import(${JSON.stringify(INDEX.replace("index.ts", "sources/index.ts"))})
+    const { browser } = await import(${JSON.stringify(INDEX.replace("index.ts", "sources/browser.ts"))})
     const { systemPorts } = await import(${JSON.stringify(INDEX.replace("index.ts", "core/ports.ts"))})
     const context = {
       ports: systemPorts,
