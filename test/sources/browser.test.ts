@@ -11,8 +11,8 @@ import type { SpillwayError } from "../../src/core/errors.ts"
 import { systemPorts } from "../../src/core/ports.ts"
 import { redact } from "../../src/core/secrets.ts"
 import { passRate, pipeline, table } from "../../src/index.ts"
-import type { BrowserOptions } from "../../src/sources/browser-options.ts"
-import { browser } from "../../src/sources/browser.ts"
+import type { BrowserOptions } from "../../src/sources/browser/options.ts"
+import { browser } from "../../src/sources/browser/browser.ts"
 import { testBed, type Bed } from "../engine/bed.ts"
 
 /** A shop whose pages are made by a script from data it fetches, three rows a page. */

@@ -40,7 +40,7 @@ async function without(missing: string, program: string): Promise<unknown> {
     })
     const { files } = await import(${JSON.stringify(INDEX)})
     const { postgres, s3 } = await import(${JSON.stringify(INDEX.replace("index.ts", "sources/index.ts"))})
-    const { browser } = await import(${JSON.stringify(INDEX.replace("index.ts", "sources/browser.ts"))})
+    const { browser } = await import(${JSON.stringify(INDEX.replace("index.ts", "sources/browser/browser.ts"))})
     const { systemPorts } = await import(${JSON.stringify(INDEX.replace("index.ts", "core/ports.ts"))})
     const context = {
       ports: systemPorts,

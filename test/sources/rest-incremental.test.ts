@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest"
 import type { Position } from "../../src/core/records.ts"
 import { type Source } from "../../src/index.ts"
 import { bodyCursor, offsetLimit, pageNumber, rest, type IncrementalOptions } from "../../src/sources/index.ts"
-import { Cursors } from "../../src/sources/rest-cursor.ts"
+import { Cursors } from "../../src/sources/rest/cursor.ts"
 import { endServers } from "../resilience/servers.ts"
 import { contextOf, knownAfter, readAll, readOne, sendJson, testApi, type Reading, type TestApi } from "./rest-api.ts"
 

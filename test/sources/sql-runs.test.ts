@@ -2,7 +2,7 @@ import { afterEach, beforeEach, expect, test } from "vitest"
 import { z } from "zod"
 import { passRate, pipeline, table, type PipelineOptions } from "../../src/index.ts"
 import { decimal } from "../../src/schema/index.ts"
-import { postgres, type PostgresSourceOptions } from "../../src/sources/sql.ts"
+import { postgres, type PostgresSourceOptions } from "../../src/sources/sql/sql.ts"
 import { failpoints, onThe, systemPorts } from "../../src/testing/index.ts"
 import { digest, testBed, unbalanced, type Bed } from "../engine/bed.ts"
 

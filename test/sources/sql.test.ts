@@ -4,7 +4,7 @@ import { env } from "../../src/core/environment.ts"
 import { systemPorts } from "../../src/core/ports.ts"
 import { redact } from "../../src/core/secrets.ts"
 import { database, type Database } from "../../src/postgres/session.ts"
-import { postgres } from "../../src/sources/sql.ts"
+import { postgres } from "../../src/sources/sql/sql.ts"
 import { testBed, type Bed } from "../engine/bed.ts"
 import { sourceContract } from "./contract.ts"
 

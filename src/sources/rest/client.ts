@@ -1,0 +1,191 @@
+import { SpillwayError } from "../../core/errors.ts"
+import type { SourceContext } from "../../core/contracts.ts"
+import type { Ports } from "../../core/ports.ts"
+import { settingValue, type Setting } from "../../core/environment.ts"
+import { budgetPerKey, type BudgetPerKey } from "../../resilience/budget.ts"
+import { shownAddress } from "../../resilience/http-address.ts"
+import { httpClient, type HttpClient, type HttpClientOptions, type HttpEvent } from "../../resilience/http-client.ts"
+import type { HttpResponse } from "../../resilience/http-response.ts"
+import type { Call } from "../../resilience/policy.ts"
+import { retry } from "../../resilience/retry-policy.ts"
+import type { Credentials, RestAuth } from "./auth.ts"
+import type { RateLimit } from "./rate-limit.ts"
+
+/** How requests are made: time-outs, retries, limits of bodies and redirects, breaker. See `httpClient`. */
+export type RestHttpOptions = Omit<HttpClientOptions, "baseUrl" | "headers" | "suppress" | "onEvent" | "ports">
+
+export interface RestClientOptions {
+  readonly http: RestHttpOptions
+  readonly headers: Readonly<Record<string, Setting>>
+  readonly auth: RestAuth | undefined
+  readonly rateLimit: RateLimit | undefined
+}
+
+/** The requests of one source: credentials, pace, retries. What it has learnt (token, breaker, budget) is there for all partitions. */
+export class RestClient {
+  readonly #options: RestClientOptions
+  readonly #budgets: BudgetPerKey | undefined
+  #client: { readonly ports: Ports; readonly http: HttpClient } | undefined
+  #tell: SourceContext["tell"]
+
+  constructor(options: RestClientOptions) {
+    const { budget, retry: repeated } = options.http
+    this.#options = options
+    this.#budgets =
+      budget === false || repeated === false ? undefined : budget && "of" in budget ? budget : budgetPerKey(budget)
+    // Options that make no sense are met when the source is declared.
+    httpClient(this.#httpOptions())
+    retry({ ...(repeated === false ? {} : repeated) })
+  }
+
+  /**
+   * Gets a page and makes something of its answer. Throws the codes of docs/resilience.md. A body that is damaged, or that `read` calls
+   * so (`DECODE`, transient), is asked for again: what stands between may have cut it.
+   */
+  async page<T>(
+    url: URL,
+    headers: Readonly<Record<string, string>>,
+    context: SourceContext,
+    read: (response: HttpResponse) => T,
+  ): Promise<T> {
+    const { ports, signal } = context
+    this.#tell = context.tell
+    const once = async (call: Call): Promise<T> => {
+      try {
+        return read(await this.#authorised(url, headers, context, call.signal ?? signal))
+      } catch (error) {
+        throw located(error, url)
+      }
+    }
+    return this.#repeating(url, ports, once, signal)
+  }
+
+  async #repeating<T>(url: URL, ports: Ports, once: (call: Call) => Promise<T>, signal: AbortSignal): Promise<T> {
+    const { retry: repeated } = this.#options.http
+    if (repeated === false) return once({ signal, attempt: Infinity })
+    const what = `GET ${shownAddress(url)}`
+    const policy = retry({
+      ...repeated,
+      ports,
+      what,
+      budget: this.#budgets?.of(url.host),
+      onRetry: ({ attempt, delayMs, error }) =>
+        this.#tell?.({ type: "retry", what, tries: attempt, delayMs, code: error.code, message: error.message }),
+    })
+    return policy.execute(once, { signal })
+  }
+
+  /** With credentials that were refused renewed, once. */
+  async #authorised(
+    url: URL,
+    headers: Readonly<Record<string, string>>,
+    context: SourceContext,
+    signal: AbortSignal,
+  ): Promise<HttpResponse> {
+    const { auth } = this.#options
+    if (auth === undefined) return this.#send(url, headers, {}, context, signal)
+    const credentials = await this.#credentials(auth, context, signal)
+    try {
+      return await this.#send(url, headers, credentials, context, signal)
+    } catch (error) {
+      const isRefused = error instanceof SpillwayError && error.context["status"] === 401
+      if (!isRefused || auth.renew === undefined) throw error
+      auth.renew(credentials)
+      return this.#send(url, headers, await this.#credentials(auth, context, signal), context, signal)
+    }
+  }
+
+  async #send(
+    url: URL,
+    headers: Readonly<Record<string, string>>,
+    credentials: Credentials,
+    { ports }: SourceContext,
+    signal: AbortSignal,
+  ): Promise<HttpResponse> {
+    await this.#options.rateLimit?.turn(ports.clock, signal)
+    const asked = new URL(url)
+    for (const [name, value] of Object.entries(credentials.query ?? {})) asked.searchParams.set(name, value)
+    const own = Object.entries(this.#options.headers).map(([name, value]) => [name, settingValue(value)] as const)
+    return this.#http(ports).request({
+      url: asked,
+      headers: { accept: "application/json", ...Object.fromEntries(own), ...headers, ...credentials.headers },
+      signal,
+    })
+  }
+
+  #credentials(auth: RestAuth, { ports }: SourceContext, signal: AbortSignal): Promise<Credentials> {
+    return auth.credentials({
+      clock: ports.clock,
+      signal,
+      post: async (url, form, headers) => {
+        const response = await this.#token(ports, url, form, headers, signal)
+        return response.json()
+      },
+    })
+  }
+
+  async #token(
+    ports: Ports,
+    url: string,
+    form: Readonly<Record<string, string>>,
+    headers: Readonly<Record<string, string>>,
+    signal: AbortSignal,
+  ): Promise<HttpResponse> {
+    try {
+      return await this.#http(ports).request({
+        url,
+        method: "POST",
+        headers: { accept: "application/json", "content-type": "application/x-www-form-urlencoded", ...headers },
+        body: new URLSearchParams(form).toString(),
+        // Asking for a token twice does no harm.
+        idempotent: true,
+        signal,
+      })
+    } catch (error) {
+      if (!(error instanceof SpillwayError) || error.code !== "HTTP_4XX") throw error
+      throw new SpillwayError("AUTH", `no token was given: ${error.message}`, {
+        where: error.where,
+        cause: error,
+        hint: "check tokenUrl, clientId, clientSecret and scope",
+      })
+    }
+  }
+
+  /** Kept connections serve the next partition too; idle ones are closed by themselves and keep no process alive. */
+  #http(ports: Ports): HttpClient {
+    if (this.#client?.ports !== ports) {
+      void this.#client?.http.close()
+      this.#client = {
+        ports,
+        http: httpClient({ ...this.#httpOptions(), ports, onEvent: (event) => this.#onEvent(event) }),
+      }
+    }
+    return this.#client.http
+  }
+
+  #httpOptions(): HttpClientOptions & { suppress?: undefined } {
+    // Retries are made here, so that each try has its turn and its credentials.
+    return { ...this.#options.http, retry: false, budget: false }
+  }
+
+  #onEvent(event: HttpEvent): void {
+    if (event.type !== "breaker" || event.to !== "open") return
+    this.#tell?.({
+      type: "warning",
+      code: "CIRCUIT_OPEN",
+      partition: undefined,
+      message: `calls to ${event.name} are paused: too many of them failed`,
+      hint: "the errors before this one say how",
+    })
+  }
+}
+
+/** The error with the address in `where`; one that says the body is damaged as one that may pass. */
+function located(error: unknown, url: URL): unknown {
+  if (!(error instanceof SpillwayError)) return error
+  const isDamaged = error.code === "DECODE" && error.where !== undefined
+  if (error.where !== undefined && !isDamaged) return error
+  const { code, message, hint, cause, context } = error
+  const where = error.where ?? `GET ${shownAddress(url)}`
+  return new SpillwayError(code, message, { class: isDamaged ? "transient" : error.class, hint, cause, context, where })
+}
