@@ -1,7 +1,7 @@
 import tseslint from "typescript-eslint"
 
 export default tseslint.config(
-  { ignores: ["dist", "coverage", "bin", "**/.spillway", "node_modules", "build.mjs", "eslint.config.js"] },
+  { ignores: ["dist", "coverage", "bin", "**/.spillway", "node_modules", "build.mjs", ".ci", "eslint.config.js"] },
   ...tseslint.configs.recommendedTypeChecked,
   {
     languageOptions: { parserOptions: { projectService: true } },
