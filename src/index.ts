@@ -31,8 +31,8 @@ export {
   type TableOptions,
   type TableSink,
 } from "./engine/definition.ts"
-export { csvFiles, jsonlFiles, type FileSink, type FileSinkOptions } from "./engine/file-sink.ts"
-export { model, reads, type Model, type ModelOptions, type TableRead } from "./engine/model.ts"
+export { csvFiles, jsonlFiles, type FileSink, type FileSinkOptions } from "./engine/files/file-sink.ts"
+export { model, reads, type Model, type ModelOptions, type TableRead } from "./engine/model/model.ts"
 export { stages, type Stages, type StagesOptions } from "./engine/stages.ts"
 export { project, type Project, type ProjectOptions, type Runnable } from "./engine/project.ts"
 export { day, month, value, whole, type PartitionUnit } from "./models/partition-unit.ts"

@@ -1,5 +1,5 @@
-import type { ReplayPlan } from "../engine/replay-plan.ts"
-import type { ReplayOutcomes, ReplayReport } from "../engine/replay.ts"
+import type { ReplayPlan } from "../engine/replay/replay-plan.ts"
+import type { ReplayOutcomes, ReplayReport } from "../engine/replay/replay.ts"
 import { figure, plural } from "../observability/wording.ts"
 import type { Colors } from "./colors.ts"
 import { columns, cut } from "./table.ts"

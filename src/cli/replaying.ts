@@ -1,7 +1,7 @@
 import { userInfo } from "node:os"
 import type { Pipeline } from "../engine/definition.ts"
 import { partsOf } from "../engine/project.ts"
-import type { ReplayReport } from "../engine/replay.ts"
+import type { ReplayReport } from "../engine/replay/replay.ts"
 import { notFound } from "./errors.ts"
 import { exitCodeOf, exitCodes, type ExitCode } from "./exit-codes.ts"
 import { suggestion } from "./nearest.ts"

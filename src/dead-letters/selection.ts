@@ -189,10 +189,11 @@ export interface Condition {
   readonly values: readonly unknown[]
 }
 
-/** The same choice as a condition whose parameters are numbered from `$first` on. */
-export function toCondition(selection: Selection, first: number): Condition {
+/** The same choice as a condition, to be put beside others, whose parameters begin with `$1`; without one, every letter. */
+export function toCondition(selection: Selection | undefined): Condition {
+  if (selection === undefined) return { sql: "true", values: [] }
   const values: unknown[] = []
-  const parameter = (value: unknown): string => `$${first - 1 + values.push(value)}`
+  const parameter = (value: unknown): string => `$${values.push(value)}`
   return { sql: conditionOf(selection, parameter), values }
 }
 
@@ -213,10 +214,10 @@ function conditionOf(selection: Selection, parameter: (value: unknown) => string
     case "not":
       return `NOT (${conditionOf(selection.inner, parameter)})`
     case "and":
-    case "or":
-      return selection.parts
-        .map((part) => `(${conditionOf(part, parameter)})`)
-        .join(selection.kind === "and" ? " AND " : " OR ")
+    case "or": {
+      const parts = selection.parts.map((part) => conditionOf(part, parameter))
+      return `(${parts.join(selection.kind === "and" ? " AND " : " OR ")})`
+    }
   }
 }
 

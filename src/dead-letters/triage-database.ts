@@ -21,7 +21,7 @@ const OPEN: Selection = { kind: "is", word: "status", values: ["pending", "poiso
 /** A selection as a condition from $1 on; where it says nothing of status or id, it means open letters: pending or poisoned. */
 export function conditionFor(selection: Selection | undefined): Condition {
   const chosen = selection !== undefined && namesStatus(selection) ? selection : allOf([selection, OPEN])
-  return toCondition(chosen ?? OPEN, 1)
+  return toCondition(chosen ?? OPEN)
 }
 
 /** Sums up the letters of the database, and brings the states of their groups up to date. */

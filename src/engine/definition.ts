@@ -4,7 +4,7 @@ import type { RecordObject } from "../core/records.ts"
 import { scheduleOf, type Expected, type Schedule, type ScheduleOption } from "../core/schedule.ts"
 import type { ColumnOptions } from "../schema/columns.ts"
 import { toRecordSchema, type AnySchema } from "../schema/adapter.ts"
-import type { FileSink } from "./file-sink.ts"
+import type { FileSink } from "./files/file-sink.ts"
 
 /**
  * How the rows of a partition meet the rows of the table: `append` adds them, `upsert` meets those of the same key,

@@ -2,7 +2,7 @@ import { systemPorts, type Ports } from "../core/ports.ts"
 import { SpillwayError } from "../core/errors.ts"
 import { DecodeFault, type Fault, type Place, type RecordObject } from "../core/records.ts"
 import type { Pipeline } from "./definition.ts"
-import { Expanded, FILTERED, recordPath, Rejected, type Outcome } from "./record-path.ts"
+import { Expanded, FILTERED, recordPath, Rejected, type Outcome } from "./pipeline/record-path.ts"
 
 /** One record beside itself at every step. A step that was not reached is undefined. */
 export interface PreviewRecord {

@@ -2,7 +2,7 @@ import { SpillwayError } from "../core/errors.ts"
 import { retentionOf, type RetentionOptions } from "../ledger/retention.ts"
 import { suppressions, type SuppressionRule } from "../resilience/suppression.ts"
 import type { Pipeline } from "./definition.ts"
-import type { Model } from "./model.ts"
+import type { Model } from "./model/model.ts"
 import { sinkName } from "./sink-name.ts"
 import type { Stages } from "./stages.ts"
 

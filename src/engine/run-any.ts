@@ -2,8 +2,8 @@ import type { Pipeline } from "./definition.ts"
 import type { PartitionPlan, PlanOptions } from "./plan-partitions.ts"
 import type { Runnable } from "./project.ts"
 import type { RunReport } from "./report.ts"
-import type { ReplayPlan } from "./replay-plan.ts"
-import type { ReplayOptions, ReplayReport, ReplaySelection } from "./replay.ts"
+import type { ReplayPlan } from "./replay/replay-plan.ts"
+import type { ReplayOptions, ReplayReport, ReplaySelection } from "./replay/replay.ts"
 import type { RunOptions } from "./run.ts"
 
 // What runs is loaded by the first run, so that declaring pipelines stays light.
@@ -36,7 +36,7 @@ export async function partitionsOf(runnable: Runnable, options: PlanOptions): Pr
  * call; two at once share the work. Throws `CONFIG` for a pipeline whose letters cannot be replayed, and what keeps it from beginning.
  */
 export async function replayLetters(pipeline: Pipeline, options: ReplayOptions): Promise<ReplayReport> {
-  const { replayLetters: replay } = await import("./replay.ts")
+  const { replayLetters: replay } = await import("./replay/replay.ts")
   return replay(pipeline, options)
 }
 
@@ -45,7 +45,7 @@ export async function planReplay(
   pipeline: Pipeline,
   options: ReplaySelection & { readonly limit?: number },
 ): Promise<ReplayPlan> {
-  const { planReplay: plan } = await import("./replay-plan.ts")
+  const { planReplay: plan } = await import("./replay/replay-plan.ts")
   return plan(pipeline, options)
 }
 

@@ -5,7 +5,7 @@ import type { JsonValue } from "../core/json.ts"
 import type { Ports } from "../core/ports.ts"
 import { zeroTally, type Tally } from "../ledger/progress.ts"
 import type { Target } from "../postgres/target.ts"
-import type { FileOutput } from "./file-output.ts"
+import type { FileOutput } from "./files/file-output.ts"
 import type { HeldPartition, NewColumnReport } from "./report.ts"
 import type { PlannedPartition } from "./plan.ts"
 

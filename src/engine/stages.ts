@@ -1,7 +1,7 @@
 import { SpillwayError } from "../core/errors.ts"
 import { scheduleOf, type Schedule, type ScheduleOption } from "../core/schedule.ts"
 import { NAME_RULE, type Pipeline } from "./definition.ts"
-import type { Model } from "./model.ts"
+import type { Model } from "./model/model.ts"
 
 export interface StagesOptions {
   /** Names the pipeline as a whole: letters, digits, `_`, `-`, `.`; at most 100. */

@@ -1,6 +1,6 @@
 import type { RunEvent } from "../core/events.ts"
 import { systemPorts, type Ports } from "../core/ports.ts"
-import type { Model } from "../engine/model.ts"
+import type { Model } from "../engine/model/model.ts"
 import type { Pipeline } from "../engine/definition.ts"
 import type { Project } from "../engine/project.ts"
 import { database as databaseOf, type Database } from "../postgres/session.ts"

@@ -3,7 +3,14 @@ import type { SourceContext } from "../core/contracts.ts"
 import { SpillwayError } from "../core/errors.ts"
 import { canonicalJson } from "../core/json.ts"
 import type { Batch, RecordObject } from "../core/records.ts"
-import { Expanded, FILTERED, recordPath, Rejected, type Outcome, type RecordPath } from "../engine/record-path.ts"
+import {
+  Expanded,
+  FILTERED,
+  recordPath,
+  Rejected,
+  type Outcome,
+  type RecordPath,
+} from "../engine/pipeline/record-path.ts"
 import { csvRows, jsonlRows, type GoodFormat, type GoodRows } from "./good-rows.ts"
 import type { Input, InputReader } from "./input.ts"
 import type { LetterFrame } from "./letter-line.ts"

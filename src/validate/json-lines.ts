@@ -1,6 +1,6 @@
 import { BEYOND_ASCII, CSV_QUOTES, CUT_SHIFT, JSON_ESCAPES, SURE, type ByteCheck } from "../core/contracts.ts"
 import type { LineRanges } from "../core/records.ts"
-import type { CopyText } from "../engine/copy-text.ts"
+import type { CopyText } from "../engine/pipeline/copy-text.ts"
 import type { GoodFormat } from "./good-rows.ts"
 import { RowCopier } from "./row-copier.ts"
 import type { SureRows } from "./short-way.ts"

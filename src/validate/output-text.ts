@@ -1,4 +1,4 @@
-import { CopyText } from "../engine/copy-text.ts"
+import { CopyText } from "../engine/pipeline/copy-text.ts"
 import type { OutputFile } from "./output-file.ts"
 
 /** Bytes that are worth a write. */

@@ -1,6 +1,6 @@
 import { BEYOND_ASCII, CSV_QUOTES, CUT_SHIFT, JSON_ESCAPES, SURE } from "../core/contracts.ts"
 import { FIELD_DOUBLED, FIELD_OFFSET, FIELD_QUOTED, type FieldRanges } from "../core/records.ts"
-import type { CopyText } from "../engine/copy-text.ts"
+import type { CopyText } from "../engine/pipeline/copy-text.ts"
 import { withoutDoubling } from "./doubled-quotes.ts"
 import type { GoodFormat } from "./good-rows.ts"
 import type { SureColumn, SureRows } from "./short-way.ts"

@@ -1,4 +1,4 @@
-import type { CopyText } from "../engine/copy-text.ts"
+import type { CopyText } from "../engine/pipeline/copy-text.ts"
 
 const LF = 0x0a
 

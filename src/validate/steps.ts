@@ -1,6 +1,6 @@
 import type { RecordSchema } from "../core/contracts.ts"
 import { SpillwayError } from "../core/errors.ts"
-import type { RecordSteps } from "../engine/record-path.ts"
+import type { RecordSteps } from "../engine/pipeline/record-path.ts"
 
 /**
  * The engine's steps for a record that only has to meet a schema. What becomes of properties that the schema does not name is the

@@ -1,6 +1,6 @@
 import type { ByteCheck, RecordSchema } from "../core/contracts.ts"
 import type { Batch, LineRanges } from "../core/records.ts"
-import type { CopyText } from "../engine/copy-text.ts"
+import type { CopyText } from "../engine/pipeline/copy-text.ts"
 import type { GoodFormat } from "./good-rows.ts"
 import { jsonLines } from "./json-lines.ts"
 import { rebuiltRows } from "./rebuilt-rows.ts"

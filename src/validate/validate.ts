@@ -1,7 +1,7 @@
 import type { RecordSchema } from "../core/contracts.ts"
 import { SpillwayError } from "../core/errors.ts"
 import { DecodeFault, type Batch, type Fault, type Place, type RecordObject } from "../core/records.ts"
-import { Expanded, FILTERED, recordPath, Rejected, type Outcome } from "../engine/record-path.ts"
+import { Expanded, FILTERED, recordPath, Rejected, type Outcome } from "../engine/pipeline/record-path.ts"
 import { toRecordSchema, type AnySchema } from "../schema/adapter.ts"
 import type { StandardSchema } from "../schema/standard.ts"
 import { batchesOf, type RecordsOptions, type ValidateInput } from "./record-batches.ts"

@@ -1,6 +1,6 @@
 import { BEYOND_ASCII, CSV_QUOTES, CUT_SHIFT, SURE, type ByteCheck } from "../core/contracts.ts"
 import { FIELD_DOUBLED, FIELD_OFFSET, FIELD_QUOTED, type FieldRanges } from "../core/records.ts"
-import type { CopyText } from "../engine/copy-text.ts"
+import type { CopyText } from "../engine/pipeline/copy-text.ts"
 import { withoutDoubling } from "./doubled-quotes.ts"
 import { RowCopier } from "./row-copier.ts"
 import type { SureColumn, SureRows } from "./short-way.ts"

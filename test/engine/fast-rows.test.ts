@@ -3,8 +3,8 @@ import { describe, expect, it } from "vitest"
 import { z } from "zod"
 import type { Batch } from "../../src/core/records.ts"
 import { pipeline, table, type PipelineOptions } from "../../src/engine/definition.ts"
-import { batchEncoder, type EncodedBatch } from "../../src/engine/encode-batch.ts"
-import { recordPath } from "../../src/engine/record-path.ts"
+import { batchEncoder, type EncodedBatch } from "../../src/engine/pipeline/encode-batch.ts"
+import { recordPath } from "../../src/engine/pipeline/record-path.ts"
 import { csv } from "../../src/formats/csv.ts"
 import { decimal, timestamp } from "../../src/schema/index.ts"
 import { recordsSource } from "../../src/testing/index.ts"
@@ -124,7 +124,7 @@ describe("rows that go from bytes to COPY", () => {
         ...extra,
       })
       const path = recordPath(one, "f.csv", () => undefined)
-      const { fastRows } = await import("../../src/engine/fast-rows.ts")
+      const { fastRows } = await import("../../src/engine/pipeline/fast-rows.ts")
       const decoder = csv().decoder({ exact: one.schema.exact, maxRecordBytes: 1 << 20 })
       const [batch] = [...decoder.push(Buffer.from(text)), ...decoder.end()]
       path.meetColumns(decoder.columns)

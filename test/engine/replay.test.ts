@@ -2,7 +2,8 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest"
 import { z } from "zod"
 import { discard, mergePatch, type Patch } from "../../src/dead-letters/patch.ts"
 import { parseSelection } from "../../src/dead-letters/selection.ts"
-import { replayLetters, type ReplayOptions, type ReplayReport } from "../../src/engine/replay.ts"
+import { replayLetters, type ReplayOptions, type ReplayReport } from "../../src/engine/replay/replay.ts"
+import { planReplay } from "../../src/engine/replay/replay-plan.ts"
 import { csv, files, pipeline, table, unique, type Pipeline, type PipelineOptions } from "../../src/index.ts"
 import { decimal } from "../../src/schema/index.ts"
 import { digest, testBed, unbalanced, type Bed } from "./bed.ts"
@@ -278,6 +279,33 @@ describe("an operation with a plan", () => {
     })
     expect(report.outcomes).toEqual({ loaded: 2500 })
     expect(await bed.value(`SELECT count(*)::int FROM shop.orders`)).toBe(2501)
+  })
+
+  it("takes no letter of another pipeline and none that came to its end, also by a choice of several", async () => {
+    const others = orders({
+      name: "others",
+      source: files("others/*.csv", { format: csv() }),
+      sink: table("shop.others", { key: ["id"] }),
+    })
+    await bed.write("in/a.csv", LINES)
+    await bed.write("others/a.csv", "id,name,price\n7,ok,-7\n")
+    await bed.run(orders())
+    await bed.run(others)
+    await replay(orders(), { where: where("rule = min"), patch: fix(() => discard("not of use")) })
+    const chosen = where("field = price or field = name")
+    expect(await planReplay(orders(), { database: bed.url, directory: bed.directory, where: chosen })).toMatchObject({
+      letters: 1,
+      checked: 1,
+      fail: 1,
+    })
+    const report = await replay(orders(), { where: chosen, patch: mergePatch({ name: "short", price: "9" }) })
+    expect(report.outcomes).toEqual({ loaded: 1 })
+    expect(await bed.rows(`SELECT pipeline_name AS name, status FROM ops.dead_letters ORDER BY 1, 2`)).toEqual([
+      { name: "orders", status: "discarded" },
+      { name: "orders", status: "discarded" },
+      { name: "orders", status: "replayed" },
+      { name: "others", status: "pending" },
+    ])
   })
 
   it("stops by ratio, and nothing of that batch is changed", async () => {

@@ -1,5 +1,5 @@
 // The process that is killed: it replays dead letters. Steps: statements and failpoints.
-import { replayLetters } from "../../src/engine/replay.ts"
+import { replayLetters } from "../../src/engine/replay/replay.ts"
 import { failpoints, REPLAY_FAILPOINTS, systemPorts } from "../../src/testing/index.ts"
 import { killOrders, replayOf, type Mode } from "./kill-replay-project.ts"
 import { obey, type SteppingOrders } from "./stepping.ts"

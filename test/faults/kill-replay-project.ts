@@ -4,7 +4,7 @@ import { join } from "node:path"
 import { z } from "zod"
 import { mergePatch } from "../../src/dead-letters/patch.ts"
 import { csv, files, model, month, pipeline, table, type Model, type Pipeline } from "../../src/index.ts"
-import type { ReplaySelection } from "../../src/engine/replay.ts"
+import type { ReplaySelection } from "../../src/engine/replay/replay.ts"
 
 const FILES = 3
 const ROWS = 300

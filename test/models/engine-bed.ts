@@ -1,7 +1,7 @@
 // Sales in memory, the pipeline that loads them, models over them, and an oracle that works it all out from the sales alone.
 import { z } from "zod"
 import type { PartitionReason, RunEvent } from "../../src/core/events.ts"
-import type { Model, ModelOptions } from "../../src/engine/model.ts"
+import type { Model, ModelOptions } from "../../src/engine/model/model.ts"
 import type { Runnable } from "../../src/engine/project.ts"
 import type { RunReport } from "../../src/engine/report.ts"
 import { partitionsOf, run } from "../../src/engine/run-any.ts"

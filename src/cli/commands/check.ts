@@ -1,7 +1,7 @@
 import type { Command } from "commander"
 import type { SpillwayError } from "../../core/errors.ts"
 import type { Pipeline } from "../../engine/definition.ts"
-import type { Model } from "../../engine/model.ts"
+import type { Model } from "../../engine/model/model.ts"
 import { partsOf } from "../../engine/project.ts"
 import { sinkName } from "../../engine/sink-name.ts"
 import { by } from "../../models/partition-unit.ts"
@@ -84,7 +84,7 @@ async function checkSource(host: Host, loaded: LoadedProject, pipeline: Pipeline
 }
 
 async function checkModel(host: Host, model: Model): Promise<string> {
-  const { prepareModel } = await import("../../engine/prepared-model.ts")
+  const { prepareModel } = await import("../../engine/model/prepared-model.ts")
   await prepareModel(model, host.ports)
   return `${model.reads.map((read) => read.table).join(", ")} → ${model.sink.schema}.${model.sink.name}, by ${by(model.partition)}`
 }

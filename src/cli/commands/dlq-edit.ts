@@ -4,7 +4,7 @@ import type { Fix, Patch } from "../../dead-letters/patch.ts"
 import type { Selection } from "../../dead-letters/selection.ts"
 import { toCondition } from "../../dead-letters/selection.ts"
 import type { Pipeline } from "../../engine/definition.ts"
-import type { ReplayOptions } from "../../engine/replay.ts"
+import type { ReplayOptions } from "../../engine/replay/replay.ts"
 import type { StoredLetter } from "../../ledger/dead-letter-rows.ts"
 import { confirm } from "../confirm.ts"
 import { inSession } from "../database.ts"
@@ -46,14 +46,14 @@ async function edit(host: Host, id: string, yes: boolean): Promise<Outcome> {
   const database = await openDatabase({ directory: loaded.directory, env: host.env })
   const where: Selection = { kind: "is", word: "id", values: [id] }
   const { readLetters } = await import("../../ledger/dead-letter-rows.ts")
-  const [letter] = await inSession(database, (session) => readLetters(session, toCondition(where, 1), 1))
+  const [letter] = await inSession(database, (session) => readLetters(session, toCondition(where), 1))
   if (letter === undefined)
     throw notFound(`there is no dead letter ${id}`, { hint: "spillway dlq list shows their ids" })
   if (!["pending", "poisoned"].includes(letter.status))
     throw usageError(`the letter is ${letter.status}: nothing is left to mend`, `spillway dlq show ${id} tells more`)
   const [pipeline] = pipelinesOf(loaded, letter.pipeline_name)
   const asked = { database, directory: loaded.directory, ports: host.ports, where, poisoned: true }
-  const { planReplay } = await import("../../engine/replay-plan.ts")
+  const { planReplay } = await import("../../engine/replay/replay-plan.ts")
   let errors = letter.error_msg.split("; ")
   let text = textOf(letter)
   for (;;) {
@@ -79,7 +79,7 @@ async function replayIt(
 ): Promise<Outcome> {
   if (!yes && !(await confirm(host, "it passes now; replay it?")))
     return { data: { replay: null }, text: "nothing was replayed" }
-  const { replayLetters } = await import("../../engine/replay.ts")
+  const { replayLetters } = await import("../../engine/replay/replay.ts")
   const report = await replayLetters(pipeline, { ...asked, requestedBy: operatingSystemUser() })
   return {
     data: { replay: report },

@@ -5,8 +5,8 @@ import type { Patch } from "../../dead-letters/patch.ts"
 import { visible } from "../../dead-letters/visible.ts"
 import { allOf, type Selection } from "../../dead-letters/selection.ts"
 import type { Pipeline } from "../../engine/definition.ts"
-import type { ReplayPlan } from "../../engine/replay-plan.ts"
-import type { ReplayReport } from "../../engine/replay.ts"
+import type { ReplayPlan } from "../../engine/replay/replay-plan.ts"
+import type { ReplayReport } from "../../engine/replay/replay.ts"
 import { figure, plural } from "../../observability/wording.ts"
 import type { Database } from "../../postgres/session.ts"
 import { confirm } from "../confirm.ts"
@@ -123,7 +123,7 @@ async function replay(host: Host, flags: ReplayFlags): Promise<Outcome> {
     const letters = plans.reduce((sum, { plan }) => sum + plan.letters, 0)
     if (flags.yes !== true && !(await confirm(host, `replay ${plural(letters, "letter")}?`)))
       return { data: { plans: plans.map(({ plan }) => plan), replays: [] }, text: "nothing was replayed" }
-    const { replayLetters } = await import("../../engine/replay.ts")
+    const { replayLetters } = await import("../../engine/replay/replay.ts")
     const reports: ReplayReport[] = []
     for (const { pipeline, plan } of plans) {
       const report = await replayLetters(pipeline, {
@@ -209,7 +209,7 @@ async function plansOf(
   asked: Asked,
   { dryRun, poisoned }: ReplayFlags,
 ): Promise<{ pipeline: Pipeline; plan: ReplayPlan }[]> {
-  const { planReplay } = await import("../../engine/replay-plan.ts")
+  const { planReplay } = await import("../../engine/replay/replay-plan.ts")
   const { pipelinesWithLetters } = await import("../../ledger/replays.ts")
   const plans: { pipeline: Pipeline; plan: ReplayPlan }[] = []
   const open = await inSession(asked.database, (session) => pipelinesWithLetters(session))

@@ -1,13 +1,13 @@
-import type { PartitionMeasures } from "../core/contracts.ts"
-import { SpillwayError } from "../core/errors.ts"
-import type { RecordObject } from "../core/records.ts"
-import type { QualityResult } from "../ledger/quality.ts"
-import { quoteIdentifier } from "../postgres/quote.ts"
-import type { Session } from "../postgres/session.ts"
-import { splitChecks } from "../quality/gate.ts"
-import type { Tally } from "../ledger/progress.ts"
-import type { LoadFacts } from "./run-context.ts"
-import type { Target } from "../postgres/target.ts"
+import type { PartitionMeasures } from "../../core/contracts.ts"
+import { SpillwayError } from "../../core/errors.ts"
+import type { RecordObject } from "../../core/records.ts"
+import type { QualityResult } from "../../ledger/quality.ts"
+import { quoteIdentifier } from "../../postgres/quote.ts"
+import type { Session } from "../../postgres/session.ts"
+import { splitChecks } from "../../quality/gate.ts"
+import type { Tally } from "../../ledger/progress.ts"
+import type { LoadFacts } from "../run-context.ts"
+import type { Target } from "../../postgres/target.ts"
 
 /** Failing rows kept with a result. */
 const SAMPLE_LIMIT = 5

@@ -1,21 +1,23 @@
-import { asSpillwayError, SpillwayError } from "../core/errors.ts"
-import { addCounts, imbalance, zeroCounts, type Counts } from "../core/events.ts"
-import { commitLetters, replayedLetters, supersedeLetters } from "../ledger/dead-letters.ts"
-import { releaseLeases } from "../ledger/leases.ts"
-import { movePositions, recordOutcomes, rivalPipeline, type PartitionOutcome } from "../ledger/partitions.ts"
-import { outputFiles, type FilesByPartition } from "../ledger/output-files.ts"
-import { addNumbers, clearProgress, stagedProgress } from "../ledger/progress.ts"
-import { insertQualityResults, type QualityResult } from "../ledger/quality.ts"
-import { updateRunTotals } from "../ledger/runs.ts"
-import { recordTouches, trackedSlices } from "../ledger/touched.ts"
-import { lockTarget, publishStaging } from "../postgres/publish.ts"
-import type { PublishResult } from "../postgres/publish-counts.ts"
-import type { Session } from "../postgres/session.ts"
+import { asSpillwayError, SpillwayError } from "../../core/errors.ts"
+import { zeroCounts, type Counts } from "../../core/events.ts"
+import { replayedLetters } from "../../ledger/dead-letters.ts"
+import { releaseLeases } from "../../ledger/leases.ts"
+import { movePositions, recordOutcomes, rivalPipeline } from "../../ledger/partitions.ts"
+import { outputFiles, type FilesByPartition } from "../../ledger/output-files.ts"
+import { clearProgress, stagedProgress } from "../../ledger/progress.ts"
+import { insertQualityResults, type QualityResult } from "../../ledger/quality.ts"
+import { updateRunTotals } from "../../ledger/runs.ts"
+import { recordTouches, trackedSlices } from "../../ledger/touched.ts"
+import { lockTarget, publishStaging } from "../../postgres/publish.ts"
+import type { PublishResult } from "../../postgres/publish-counts.ts"
+import type { Session } from "../../postgres/session.ts"
 import { commitKnowing } from "./commit.ts"
-import type { Connection } from "./connection.ts"
-import type { WrittenFiles } from "./file-output.ts"
+import type { Connection } from "../connection.ts"
+import type { WrittenFiles } from "../files/file-output.ts"
 import { judgeGroup } from "./gate.ts"
-import { addNewColumns, noteNewColumns, requireNewColumns, tellNewColumns } from "./publish-columns.ts"
+import { addNewColumns, noteNewColumns, requireNewColumns, tellNewColumns } from "./columns.ts"
+import { writeLetters } from "./letters.ts"
+import { countsOf, holdAllWithOne, nextTotals, outcomeOf, requireBalance } from "./outcome.ts"
 import { requireBuilt } from "./reconcile.ts"
 import {
   leaseLost,
@@ -26,7 +28,7 @@ import {
   type GroupMember,
   type RunContext,
   type RunningTotals,
-} from "./run-context.ts"
+} from "../run-context.ts"
 
 /** The write half of a run: judges a staged group and makes it visible, with everything that belongs to it, in one transaction. */
 export class Publisher {
@@ -179,7 +181,7 @@ export class Publisher {
         await failpoints.hit("publish.rows-written", { group: group.number })
         const counts = new Map(group.members.map((member) => [member.plan.partition.key, countsOf(member, rows)]))
         for (const member of published) requireBalance(member, counts.get(member.plan.partition.key) ?? zeroCounts())
-        await step("letters", () => this.#writeLetters(session, group))
+        await step("letters", () => writeLetters(session, context, group))
         const totals = nextTotals(context.totals, group, counts)
         await step("ledger", async () => {
           await recordTouches(session, runId, load.table, rows.touches)
@@ -297,38 +299,6 @@ export class Publisher {
     return result
   }
 
-  async #writeLetters(session: Session, group: Group): Promise<void> {
-    const { load, runId, correlationId } = this.context
-    const staged = group.members.filter((member) => member.tally.deadLettered > 0)
-    if (staged.length > 0) {
-      const { rows } = await session.query<{ no: number; n: string }>(
-        `SELECT partition_no AS no, count(*) AS n FROM ops_staging.dead_letters WHERE run_id = $1 AND partition_no = ANY($2::int[]) GROUP BY 1`,
-        [runId, staged.map((member) => member.partitionNo)],
-      )
-      const found = new Map(rows.map((row) => [row.no, Number(row.n)]))
-      for (const member of staged)
-        if (found.get(member.partitionNo) !== member.tally.deadLettered)
-          throw unbalanced(
-            member,
-            `${member.tally.deadLettered} dead letters were counted, ${found.get(member.partitionNo) ?? 0} are staged`,
-          )
-      await commitLetters(
-        session,
-        { pipeline: load.name, runId, correlationId, schemaVersion: load.definitionVersion },
-        new Map(staged.map(({ partitionNo, plan }) => [partitionNo, { key: plan.partition.key, seq: plan.seq }])),
-      )
-    }
-    // Only a partition that was read before can have letters that its new reading no longer brings up.
-    const again = group.members.filter((member) => member.complete && member.plan.reason !== "new")
-    if (again.length > 0)
-      await supersedeLetters(
-        session,
-        load.name,
-        runId,
-        new Map(again.map(({ partitionNo, plan: { partition } }) => [partitionNo, partition])),
-      )
-  }
-
   #tell(group: Group, done: Published, durationMs: number): void {
     const { context } = this
     Object.assign(context.totals, done.totals)
@@ -361,71 +331,4 @@ interface Published {
   readonly steps: Readonly<Record<string, number>>
   /** Undefined where the rows went into a table. */
   readonly files: WrittenFiles | undefined
-}
-
-function holdAllWithOne(members: readonly GroupMember[]): void {
-  const first = members.find((member) => member.heldBy !== undefined)
-  if (first?.heldBy === undefined) return
-  for (const member of members)
-    member.heldBy ??= new SpillwayError(
-      "QUALITY_GATE",
-      `held together with ${first.plan.partition.key}: ${first.heldBy.message}`,
-      {
-        where: member.plan.partition.key,
-        hint: 'it publishes all or nothing (publish: "run")',
-      },
-    )
-}
-
-function countsOf(member: GroupMember, rows: PublishResult): Counts {
-  const { read, expanded, filtered, deadLettered } = member.tally
-  return { ...zeroCounts(), ...rows.counts.get(member.plan.partition.key), read, expanded, filtered, deadLettered }
-}
-
-const unbalanced = (member: GroupMember, message: string): SpillwayError =>
-  new SpillwayError("CONSERVATION", `${member.plan.partition.key}: ${message}`, {
-    where: member.plan.partition.key,
-    hint: "nothing of it was published; please report this with the run's log",
-  })
-
-function requireBalance(member: GroupMember, counts: Counts): void {
-  const off = imbalance(counts)
-  if (off !== 0)
-    throw unbalanced(member, `${counts.read} records read, ${off} of them unaccounted for: ${JSON.stringify(counts)}`)
-}
-
-function nextTotals(before: RunningTotals, group: Group, counts: ReadonlyMap<string, Counts>): RunningTotals {
-  const totals: RunningTotals = { ...before, counts: { ...before.counts }, held: [...before.held] }
-  for (const member of group.members) {
-    const partition = member.plan.partition.key
-    totals.codes = addNumbers(totals.codes, member.tally.codes)
-    totals.nulls = addNumbers(totals.nulls, member.tally.nulls)
-    if (member.heldBy === undefined) {
-      totals.published++
-      addCounts(totals.counts, counts.get(partition) ?? zeroCounts())
-    } else {
-      const { code, message, hint } = member.heldBy
-      const { read, deadLettered } = member.tally
-      totals.held.push({ partition, code, message, hint, read, deadLettered })
-    }
-  }
-  return totals
-}
-
-function outcomeOf(member: GroupMember, counts: Counts): PartitionOutcome {
-  const { partition, seq, epoch } = member.plan
-  const error = member.heldBy
-  return {
-    key: partition.key,
-    status: error === undefined ? "completed" : "held",
-    version: partition.version,
-    seq,
-    epoch,
-    bytes: partition.bytes,
-    stamp: partition.stamp,
-    state: member.state,
-    counts,
-    snapshot: member.built?.snapshot,
-    error: error === undefined ? undefined : { code: error.code, message: error.message, hint: error.hint },
-  }
 }

@@ -1,7 +1,7 @@
-import { SpillwayError } from "../core/errors.ts"
-import type { Fault } from "../core/records.ts"
-import { refusedCopyLine } from "../postgres/errors.ts"
-import type { Session } from "../postgres/session.ts"
+import { SpillwayError } from "../../core/errors.ts"
+import type { Fault } from "../../core/records.ts"
+import { refusedCopyLine } from "../../postgres/errors.ts"
+import type { Session } from "../../postgres/session.ts"
 import { splitLines, type EncodedBatch } from "./encode-batch.ts"
 
 /** A batch whose lines can be copied while they are encoded, once; from then on it is known whole. */

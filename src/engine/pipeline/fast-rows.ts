@@ -6,10 +6,10 @@ import {
   UNSURE,
   WITH_SUFFIX,
   type ByteCheck,
-} from "../core/contracts.ts"
-import { FIELD_DOUBLED, FIELD_OFFSET, FIELD_QUOTED, type Batch, type FieldRanges } from "../core/records.ts"
+} from "../../core/contracts.ts"
+import { FIELD_DOUBLED, FIELD_OFFSET, FIELD_QUOTED, type Batch, type FieldRanges } from "../../core/records.ts"
 import type { CopyText } from "./copy-text.ts"
-import type { Pipeline } from "./definition.ts"
+import type { Pipeline } from "../definition.ts"
 import { newColumnCheck, type NewColumns } from "./new-columns.ts"
 import type { RecordPath } from "./record-path.ts"
 

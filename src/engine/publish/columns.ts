@@ -1,10 +1,10 @@
-import type { Column } from "../core/contracts.ts"
-import { addToTarget, keepFilled, lacking, noteColumns } from "../postgres/evolve.ts"
-import { lockTarget } from "../postgres/publish.ts"
-import { qualifiedName } from "../postgres/target.ts"
-import type { Session } from "../postgres/session.ts"
-import type { Connection } from "./connection.ts"
-import { stagingTable, StagingOutdated, type Group, type RunContext } from "./run-context.ts"
+import type { Column } from "../../core/contracts.ts"
+import { addToTarget, keepFilled, lacking, noteColumns } from "../../postgres/evolve.ts"
+import { lockTarget } from "../../postgres/publish.ts"
+import { qualifiedName } from "../../postgres/target.ts"
+import type { Session } from "../../postgres/session.ts"
+import type { Connection } from "../connection.ts"
+import { stagingTable, StagingOutdated, type Group, type RunContext } from "../run-context.ts"
 
 /** Columns of a group that no earlier run has added to the table. */
 const freshOf = (context: RunContext, group: Group): Column[] => {

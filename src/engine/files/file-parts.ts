@@ -1,10 +1,10 @@
 import type { FileHandle } from "node:fs/promises"
-import type { Column } from "../core/contracts.ts"
-import { systemCode } from "../core/errors.ts"
-import type { Files } from "../core/files.ts"
-import type { Ports } from "../core/ports.ts"
-import type { Session } from "../postgres/session.ts"
-import { stagedRows, type StagedRow } from "../postgres/staged-rows.ts"
+import type { Column } from "../../core/contracts.ts"
+import { systemCode } from "../../core/errors.ts"
+import type { Files } from "../../core/files.ts"
+import type { Ports } from "../../core/ports.ts"
+import type { Session } from "../../postgres/session.ts"
+import { stagedRows, type StagedRow } from "../../postgres/staged-rows.ts"
 import type { FileSink } from "./file-sink.ts"
 
 /** Characters that are gathered before they are written. */

@@ -1,10 +1,10 @@
-import type { SourceContext } from "../core/contracts.ts"
-import type { RecordObject } from "../core/records.ts"
-import { shown } from "../core/shown.ts"
-import { Discarded, type Patch } from "../dead-letters/patch.ts"
-import { storableJson } from "../ledger/storable.ts"
-import type { LetterResult, ReplayedLetter } from "../ledger/replays.ts"
-import type { Pipeline } from "./definition.ts"
+import type { SourceContext } from "../../core/contracts.ts"
+import type { RecordObject } from "../../core/records.ts"
+import { shown } from "../../core/shown.ts"
+import { Discarded, type Patch } from "../../dead-letters/patch.ts"
+import { storableJson } from "../../ledger/storable.ts"
+import type { LetterResult, ReplayedLetter } from "../../ledger/replays.ts"
+import type { Pipeline } from "../definition.ts"
 import type { MendedLetter } from "./letters-batch.ts"
 
 /** Letters as they are to go through the pipeline, and what became of those that are not to. */

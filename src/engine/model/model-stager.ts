@@ -1,15 +1,15 @@
-import { SpillwayError, asSpillwayError } from "../core/errors.ts"
-import { markInProgress } from "../ledger/partitions.ts"
-import { zeroTally, type StagedProgress, type Tally } from "../ledger/progress.ts"
-import { keyFault } from "../models/partition-unit.ts"
-import type { SqlTemplate } from "../models/template.ts"
-import { quoteIdentifier } from "../postgres/quote.ts"
-import type { Session } from "../postgres/session.ts"
-import type { Connection } from "./connection.ts"
-import { SEQ_STRIDE } from "./encode-batch.ts"
-import type { Stager } from "./load.ts"
+import { SpillwayError, asSpillwayError } from "../../core/errors.ts"
+import { markInProgress } from "../../ledger/partitions.ts"
+import { zeroTally, type StagedProgress, type Tally } from "../../ledger/progress.ts"
+import { keyFault } from "../../models/partition-unit.ts"
+import type { SqlTemplate } from "../../models/template.ts"
+import { quoteIdentifier } from "../../postgres/quote.ts"
+import type { Session } from "../../postgres/session.ts"
+import type { Connection } from "../connection.ts"
+import { SEQ_STRIDE } from "../pipeline/encode-batch.ts"
+import type { Stager } from "../load.ts"
 import { exampleKey, asDeclared, valuesOf, type PreparedModel } from "./prepared-model.ts"
-import { sumOf } from "./reconcile.ts"
+import { sumOf } from "../publish/reconcile.ts"
 import {
   StagingLost,
   stagingTable,
@@ -18,8 +18,8 @@ import {
   type Group,
   type GroupMember,
   type RunContext,
-} from "./run-context.ts"
-import { isRunLevel, Staging } from "./staging.ts"
+} from "../run-context.ts"
+import { isRunLevel, Staging } from "../staging.ts"
 
 /** More would take the database from its other users. */
 const BUILDS_AT_A_TIME = 2

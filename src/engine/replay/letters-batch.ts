@@ -1,5 +1,5 @@
-import { DecodeFault, type Batch, type Place, type Position, type RecordObject } from "../core/records.ts"
-import type { ReplayedLetter } from "../ledger/replays.ts"
+import { DecodeFault, type Batch, type Place, type Position, type RecordObject } from "../../core/records.ts"
+import type { ReplayedLetter } from "../../ledger/replays.ts"
 
 /** A letter with the record that is to go through the pipeline. */
 export interface MendedLetter {

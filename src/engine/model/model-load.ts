@@ -1,10 +1,10 @@
 import { createHash } from "node:crypto"
-import type { Column, SourcePartition } from "../core/contracts.ts"
-import { SpillwayError } from "../core/errors.ts"
-import { canonicalJson } from "../core/json.ts"
-import type { Ports } from "../core/ports.ts"
-import { completedMonths } from "../ledger/months.ts"
-import type { LedgerPartition } from "../ledger/partitions.ts"
+import type { Column, SourcePartition } from "../../core/contracts.ts"
+import { SpillwayError } from "../../core/errors.ts"
+import { canonicalJson } from "../../core/json.ts"
+import type { Ports } from "../../core/ports.ts"
+import { completedMonths } from "../../ledger/months.ts"
+import type { LedgerPartition } from "../../ledger/partitions.ts"
 import {
   isLoaded,
   rowsBySlice,
@@ -14,15 +14,15 @@ import {
   unseenTouches,
   type TrackedSlices,
   type Upstream,
-} from "../ledger/touched.ts"
-import { by, keyExpression } from "../models/partition-unit.ts"
-import type { Session } from "../postgres/session.ts"
-import { relationSize, columnTypes } from "../postgres/relation.ts"
-import type { Target } from "../postgres/target.ts"
-import type { Load, Reason } from "./load.ts"
+} from "../../ledger/touched.ts"
+import { by, keyExpression } from "../../models/partition-unit.ts"
+import type { Session } from "../../postgres/session.ts"
+import { relationSize, columnTypes } from "../../postgres/relation.ts"
+import type { Target } from "../../postgres/target.ts"
+import type { Load, Reason } from "../load.ts"
 import type { Model, TableRead } from "./model.ts"
 import { ModelStager } from "./model-stager.ts"
-import { reasonFor } from "./plan.ts"
+import { reasonFor } from "../plan.ts"
 import { asDeclared, exampleKey, prepareModel, valuesOf, type PreparedModel } from "./prepared-model.ts"
 
 /** A model as something to load: its partitions are those of the tables it reads. */

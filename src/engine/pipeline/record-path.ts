@@ -1,9 +1,9 @@
-import type { Source } from "../core/contracts.ts"
-import { SpillwayError } from "../core/errors.ts"
-import { DecodeFault, type Batch, type Fault, type RecordObject } from "../core/records.ts"
-import { shown } from "../core/shown.ts"
-import { judgeRecord, splitChecks } from "../quality/gate.ts"
-import type { Pipeline } from "./definition.ts"
+import type { Source } from "../../core/contracts.ts"
+import { SpillwayError } from "../../core/errors.ts"
+import { DecodeFault, type Batch, type Fault, type RecordObject } from "../../core/records.ts"
+import { shown } from "../../core/shown.ts"
+import { judgeRecord, splitChecks } from "../../quality/gate.ts"
+import type { Pipeline } from "../definition.ts"
 import { NewColumnMet, newValue, type NewColumns } from "./new-columns.ts"
 
 /** The record goes to the dead letters. */

@@ -1,8 +1,8 @@
 import { fileURLToPath } from "node:url"
-import { SpillwayError, systemCode } from "../core/errors.ts"
-import type { Ports } from "../core/ports.ts"
-import { bounds, WHOLE_KEY, type PartitionUnit } from "../models/partition-unit.ts"
-import { sqlTemplate, type SqlTemplate, type SqlValues } from "../models/template.ts"
+import { SpillwayError, systemCode } from "../../core/errors.ts"
+import type { Ports } from "../../core/ports.ts"
+import { bounds, WHOLE_KEY, type PartitionUnit } from "../../models/partition-unit.ts"
+import { sqlTemplate, type SqlTemplate, type SqlValues } from "../../models/template.ts"
 import type { Model } from "./model.ts"
 
 /** A model whose SQL was read and looked at. */

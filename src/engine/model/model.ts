@@ -1,9 +1,9 @@
-import type { SetCheck } from "../core/contracts.ts"
-import { SpillwayError } from "../core/errors.ts"
-import { scheduleOf, type Expected, type Schedule, type ScheduleOption } from "../core/schedule.ts"
-import { by, whole, type PartitionUnit } from "../models/partition-unit.ts"
-import type { SqlValue } from "../models/template.ts"
-import { DEFAULT_LEASE_MS, NAME_RULE, type TableSink } from "./definition.ts"
+import type { SetCheck } from "../../core/contracts.ts"
+import { SpillwayError } from "../../core/errors.ts"
+import { scheduleOf, type Expected, type Schedule, type ScheduleOption } from "../../core/schedule.ts"
+import { by, whole, type PartitionUnit } from "../../models/partition-unit.ts"
+import type { SqlValue } from "../../models/template.ts"
+import { DEFAULT_LEASE_MS, NAME_RULE, type TableSink } from "../definition.ts"
 
 /** A table that a model reads, and how its rows tell which partition they belong to. */
 export interface TableRead {

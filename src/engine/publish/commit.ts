@@ -1,8 +1,8 @@
-import { SpillwayError } from "../core/errors.ts"
-import { commitIsThere } from "../ledger/partitions.ts"
-import type { Session } from "../postgres/session.ts"
-import type { Connection } from "./connection.ts"
-import type { RunContext } from "./run-context.ts"
+import { SpillwayError } from "../../core/errors.ts"
+import { commitIsThere } from "../../ledger/partitions.ts"
+import type { Session } from "../../postgres/session.ts"
+import type { Connection } from "../connection.ts"
+import type { RunContext } from "../run-context.ts"
 
 /** A server that does not answer COMMIT within this time is treated as out of touch. */
 const COMMIT_TIMEOUT_MS = 30_000

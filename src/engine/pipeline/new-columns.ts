@@ -1,10 +1,10 @@
-import type { ByteCheck, Column, RecordSchema } from "../core/contracts.ts"
-import { SURE, UNSURE } from "../core/contracts.ts"
-import { SpillwayError } from "../core/errors.ts"
-import { DecodeFault, type Batch, type RecordObject } from "../core/records.ts"
-import { byteCheck, type ByteRule } from "../schema/byte-checks.ts"
-import { ColumnEvidence } from "../schema/infer-column.ts"
-import { snakeCase } from "../schema/snake-case.ts"
+import type { ByteCheck, Column, RecordSchema } from "../../core/contracts.ts"
+import { SURE, UNSURE } from "../../core/contracts.ts"
+import { SpillwayError } from "../../core/errors.ts"
+import { DecodeFault, type Batch, type RecordObject } from "../../core/records.ts"
+import { byteCheck, type ByteRule } from "../../schema/byte-checks.ts"
+import { ColumnEvidence } from "../../schema/infer-column.ts"
+import { snakeCase } from "../../schema/snake-case.ts"
 
 /** A record holds a value in a column that the table does not have yet: the batch is encoded anew when it has. Never leaves the engine. */
 export class NewColumnMet extends Error {

@@ -1,5 +1,5 @@
 import { normalize } from "node:path"
-import { SpillwayError } from "../core/errors.ts"
+import { SpillwayError } from "../../core/errors.ts"
 
 /** A folder of files as the end of a pipeline: for each source partition one file, or several. */
 export interface FileSink {

@@ -1,12 +1,13 @@
-import { systemPorts } from "../core/ports.ts"
-import { toCondition } from "../dead-letters/selection.ts"
-import { countLetters } from "../ledger/dead-letter-rows.ts"
-import { nextLetters, type LetterPlace, type ReplayedLetter } from "../ledger/replays.ts"
-import { database as databaseOf } from "../postgres/session.ts"
-import type { Pipeline } from "./definition.ts"
+import { systemPorts } from "../../core/ports.ts"
+import { toCondition } from "../../dead-letters/selection.ts"
+import { countLetters } from "../../ledger/dead-letter-rows.ts"
+import { nextLetters, type LetterPlace, type ReplayedLetter } from "../../ledger/replays.ts"
+import { database as databaseOf } from "../../postgres/session.ts"
+import type { Pipeline } from "../definition.ts"
 import { LettersBatch } from "./letters-batch.ts"
 import { mendLetters } from "./mend-letters.ts"
-import { FILTERED, recordPath, Rejected } from "./record-path.ts"
+import { FILTERED, recordPath, Rejected } from "../pipeline/record-path.ts"
+import { ReasonTally, type ReplayReason } from "./reasons.ts"
 import { forLetters } from "./replay-batch.ts"
 import { requireReplayable, type ReplaySelection } from "./replay.ts"
 
@@ -25,11 +26,10 @@ export interface ReplayPlan {
   readonly left: number
   readonly discarded: number
   /** Why letters would fail or be left, the most frequent first. */
-  readonly reasons: readonly { readonly outcome: string; readonly reason: string; readonly letters: number }[]
+  readonly reasons: readonly ReplayReason[]
 }
 
 const BATCH = 1_000
-const MOST_REASONS = 20
 
 /** Takes letters through the pipeline as a replay would, up to the table, and changes nothing. Throws as `replayLetters` does. */
 export async function planReplay(
@@ -39,7 +39,7 @@ export async function planReplay(
   requireReplayable(pipeline)
   const { limit = Infinity, poisoned = false, where: selection } = options
   const database = typeof options.database === "string" ? databaseOf(options.database) : options.database
-  const where = selection === undefined ? { sql: "true", values: [] } : toCondition(selection, 1)
+  const where = toCondition(selection)
   const session = await database.connect()
   try {
     const open = poisoned ? ["pending", "poisoned"] : ["pending"]
@@ -105,16 +105,12 @@ async function check(
 class PlanTally {
   checked = 0
   readonly #outcomes = new Map<string, number>()
-  readonly #reasons = new Map<string, { outcome: string; reason: string; letters: number }>()
+  readonly #reasons = new ReasonTally()
 
   add(outcome: string, reason: string | undefined): void {
     this.checked++
     this.#outcomes.set(outcome, (this.#outcomes.get(outcome) ?? 0) + 1)
-    if (reason === undefined) return
-    const key = `${outcome}\0${reason}`
-    const known = this.#reasons.get(key)
-    if (known !== undefined) known.letters++
-    else if (this.#reasons.size < 1_000) this.#reasons.set(key, { outcome, reason, letters: 1 })
+    this.#reasons.add(outcome, reason)
   }
 
   sums(): Omit<ReplayPlan, "pipeline" | "letters" | "groups"> {
@@ -126,7 +122,7 @@ class PlanTally {
       fail: of("fail"),
       left: of("left"),
       discarded: of("discarded"),
-      reasons: [...this.#reasons.values()].sort((a, b) => b.letters - a.letters).slice(0, MOST_REASONS),
+      reasons: this.#reasons.most(),
     }
   }
 }

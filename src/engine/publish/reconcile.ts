@@ -1,9 +1,9 @@
-import { SpillwayError } from "../core/errors.ts"
-import { quoteIdentifier } from "../postgres/quote.ts"
-import type { PublishResult } from "../postgres/publish-counts.ts"
-import type { Session } from "../postgres/session.ts"
-import { qualifiedName, type Target } from "../postgres/target.ts"
-import type { GroupMember, RunContext } from "./run-context.ts"
+import { SpillwayError } from "../../core/errors.ts"
+import { quoteIdentifier } from "../../postgres/quote.ts"
+import type { PublishResult } from "../../postgres/publish-counts.ts"
+import type { Session } from "../../postgres/session.ts"
+import { qualifiedName, type Target } from "../../postgres/target.ts"
+import type { GroupMember, RunContext } from "../run-context.ts"
 
 /** SQL for the sum of a column, as `numeric`. Of floating numbers each is taken exactly, so that their order says nothing. */
 export function sumOf({ columns }: Pick<Target, "columns">, name: string): string {

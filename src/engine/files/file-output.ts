@@ -1,17 +1,17 @@
 import { join, resolve } from "node:path"
-import type { SourcePartition } from "../core/contracts.ts"
-import { SpillwayError, systemCode } from "../core/errors.ts"
-import type { Ports } from "../core/ports.ts"
+import type { SourcePartition } from "../../core/contracts.ts"
+import { SpillwayError, systemCode } from "../../core/errors.ts"
+import type { Ports } from "../../core/ports.ts"
 import {
   lockOutputFiles,
   noteOutputFiles,
   outputFiles,
   type FilesByPartition,
   type OutputFileEntry,
-} from "../ledger/output-files.ts"
-import { emptyCounts, type PublishResult } from "../postgres/publish-counts.ts"
-import type { Session } from "../postgres/session.ts"
-import type { Target } from "../postgres/target.ts"
+} from "../../ledger/output-files.ts"
+import { emptyCounts, type PublishResult } from "../../postgres/publish-counts.ts"
+import type { Session } from "../../postgres/session.ts"
+import type { Target } from "../../postgres/target.ts"
 import { fileNamer, isTemporary, keyTag, keyTagOf, temporaryName } from "./file-names.ts"
 import { FileParts, sameContent } from "./file-parts.ts"
 import type { FileSink } from "./file-sink.ts"

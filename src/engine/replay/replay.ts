@@ -1,18 +1,19 @@
 import { hash } from "node:crypto"
-import { asSpillwayError, SpillwayError, type ErrorCode } from "../core/errors.ts"
-import type { RunEventBody } from "../core/events.ts"
-import { canonicalJson, type JsonValue } from "../core/json.ts"
-import { systemPorts, type Ports } from "../core/ports.ts"
-import type { Patch } from "../dead-letters/patch.ts"
-import { toCondition, type Selection } from "../dead-letters/selection.ts"
-import { beginReplay, endReplay, type LetterPlace, type LetterResult, type ReplayEnd } from "../ledger/replays.ts"
-import { database as databaseOf, type Database } from "../postgres/session.ts"
-import { Connection } from "./connection.ts"
-import type { Pipeline } from "./definition.ts"
-import { pipelineLoad } from "./pipeline-load.ts"
+import { asSpillwayError, SpillwayError, type ErrorCode } from "../../core/errors.ts"
+import type { RunEventBody } from "../../core/events.ts"
+import { canonicalJson, type JsonValue } from "../../core/json.ts"
+import { systemPorts, type Ports } from "../../core/ports.ts"
+import type { Patch } from "../../dead-letters/patch.ts"
+import { toCondition, type Selection } from "../../dead-letters/selection.ts"
+import { beginReplay, endReplay, type LetterPlace, type LetterResult, type ReplayEnd } from "../../ledger/replays.ts"
+import { database as databaseOf, type Database } from "../../postgres/session.ts"
+import { Connection } from "../connection.ts"
+import type { Pipeline } from "../definition.ts"
+import { pipelineLoad } from "../pipeline/pipeline-load.ts"
+import { ReasonTally, type ReplayReason } from "./reasons.ts"
 import { replayBatch, type ReplayContext } from "./replay-batch.ts"
-import { newId } from "./run-row.ts"
-import { stopSignal } from "./stop-signal.ts"
+import { newId } from "../run-row.ts"
+import { stopSignal } from "../stop-signal.ts"
 
 /** Which letters, and how they are mended. */
 export interface ReplaySelection {
@@ -60,7 +61,7 @@ export interface ReplayReport {
   /** Of the whole replay, also of what others did of it. */
   readonly outcomes: ReplayOutcomes
   /** Why letters failed or were left, the most frequent first. Of this call alone. */
-  readonly reasons: readonly { readonly outcome: string; readonly reason: string; readonly letters: number }[]
+  readonly reasons: readonly ReplayReason[]
   readonly error: { readonly code: ErrorCode; readonly message: string; readonly hint: string | undefined } | undefined
   readonly durationMs: number
 }
@@ -68,7 +69,6 @@ export interface ReplayReport {
 const BATCH = 1_000
 /** Smaller where a share of failures is watched: a batch that exceeds it is not loaded. */
 const WATCHED_BATCH = 100
-const MOST_REASONS = 20
 
 /**
  * Takes dead letters of a pipeline through its own path again into its table, exactly once: each batch is one transaction with the
@@ -167,7 +167,7 @@ async function carryOut(
     options.abortAbove === undefined ? BATCH : WATCHED_BATCH,
     Math.max(1, Math.ceil(rate ?? BATCH)),
   )
-  const where = options.where === undefined ? { sql: "true", values: [] } : toCondition(options.where, 1)
+  const where = toCondition(options.where)
   const started = clock.monotonic()
   let after: LetterPlace | undefined
   let first = true
@@ -180,10 +180,7 @@ async function carryOut(
         pipeline: context.pipeline.name,
         replayId: context.replayId,
       }
-      const batch = await connection.retrying("replaying letters", (session) => {
-        progress.begin()
-        return replayBatch(session, context, wanted)
-      })
+      const batch = await connection.retrying("replaying letters", (session) => replayBatch(session, context, wanted))
       if (batch.letters === 0) {
         // Letters may have been set aside, or freed, before the place that was reached.
         if (after === undefined) return { status: "completed" }
@@ -213,7 +210,7 @@ class TooManyFailures extends SpillwayError {}
 class Progress {
   outcomes: Record<string, number> = {}
   readonly #options: ReplayOptions
-  readonly #reasons = new Map<string, { outcome: string; reason: string; letters: number }>()
+  readonly #reasons = new ReasonTally()
   #batches = 0
 
   constructor(options: ReplayOptions) {
@@ -222,11 +219,6 @@ class Progress {
 
   get tried(): number {
     return Object.values(this.outcomes).reduce((sum, letters) => sum + letters, 0)
-  }
-
-  /** A batch is tried, perhaps once more. */
-  begin(): void {
-    this.#options.signal?.throwIfAborted()
   }
 
   /** Throws when, with these, more letters fail than is allowed. */
@@ -238,7 +230,7 @@ class Progress {
     const failed = (this.outcomes["failed"] ?? 0) + (this.outcomes["poisoned"] ?? 0) + count("failed")
     const tried = this.tried - (this.outcomes["left"] ?? 0) + results.length - count("left")
     if (tried === 0 || failed / tried <= allowed) return
-    for (const result of results) this.#note(result)
+    for (const result of results) this.#reasons.add(result.outcome, result.reason)
     throw new TooManyFailures(
       "QUALITY_GATE",
       `${failed} of ${tried} letters fail${isCanary ? " of the canary" : ""}, more than ${allowed * 100} % may`,
@@ -251,19 +243,11 @@ class Progress {
     this.#batches++
     for (const [outcome, letters] of Object.entries(outcomes))
       this.outcomes[outcome] = (this.outcomes[outcome] ?? 0) + letters
-    for (const result of results) this.#note(result)
+    for (const result of results) this.#reasons.add(result.outcome, result.reason)
     this.#options.on?.(this.outcomes)
   }
 
-  reasons(): ReplayReport["reasons"] {
-    return [...this.#reasons.values()].sort((a, b) => b.letters - a.letters).slice(0, MOST_REASONS)
-  }
-
-  #note({ outcome, reason }: LetterResult): void {
-    if (reason === undefined) return
-    const key = `${outcome}\0${reason}`
-    const known = this.#reasons.get(key)
-    if (known !== undefined) known.letters++
-    else if (this.#reasons.size < 1_000) this.#reasons.set(key, { outcome, reason, letters: 1 })
+  reasons(): readonly ReplayReason[] {
+    return this.#reasons.most()
   }
 }
