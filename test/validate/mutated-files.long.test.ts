@@ -145,7 +145,8 @@ describe("mutated files", () => {
         if (first % (5 * AT_ONCE) === 0) expectEachLineOnce(contents, quick)
         sure += quick.sure
       }
-      expect(sure).toBeGreaterThan(10_000)
+      // Otherwise this compares the general path with itself.
+      expect(sure).toBeGreaterThan(STRINGS / 2)
     },
     LONGEST_MS,
   )
