@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from "vitest"
 import { z } from "zod"
+import { systemPorts } from "../../src/core/ports.ts"
 import { discard, mergePatch, type Patch } from "../../src/dead-letters/patch.ts"
 import { parseSelection } from "../../src/dead-letters/selection.ts"
 import { replayLetters, type ReplayOptions, type ReplayReport } from "../../src/engine/replay/replay.ts"
@@ -344,6 +345,33 @@ describe("an operation with a plan", () => {
       outcomes: { loaded: 2500 },
     })
     expect(await replay(orders(), { patch: mergePatch({}), canary: 3 })).toMatchObject({ status: "completed" })
+  })
+
+  it("keeps to a rate", async () => {
+    await bed.write("in/a.csv", `id,name,price\n${Array.from({ length: 25 }, (_, i) => `${i},ok,-1`).join("\n")}\n`)
+    await bed.run(orders())
+    const waits: number[] = []
+    let now = 0
+    const sleep = (ms: number): Promise<void> => {
+      if (ms > 0) waits.push(ms)
+      now += Math.max(0, ms)
+      return Promise.resolve()
+    }
+    const ports = { ...systemPorts, clock: { ...systemPorts.clock, monotonic: () => now, sleep } }
+    const told: unknown[] = []
+    const report = await replay(orders(), {
+      patch: mergePatch({ price: "1" }),
+      rate: 10,
+      ports,
+      on: ({ loaded }) => told.push([now, loaded]),
+    })
+    expect(report).toMatchObject({ status: "completed", outcomes: { loaded: 25 }, durationMs: 2_500 })
+    expect(told).toEqual([
+      [0, 10],
+      [1_000, 20],
+      [2_000, 25],
+    ])
+    expect(waits).toEqual([1_000, 1_000, 500])
   })
 
   it("is kept with who, what and the end of each letter", async () => {
