@@ -41,7 +41,7 @@ export function selectionOf(
   return allOf([group, since, filter])
 }
 
-export const maskingOf = (options: LetterOptions): Masking => masking(options.reveal)
+export const maskingOf = (options: Pick<LetterOptions, "reveal">): Masking => masking(options.reveal)
 
 /** A whole number from 0 or `least` up to `most`. Throws `CONFIG`. */
 export function countOption(flag: string, text: string, most: number, least = 0): number {

@@ -12,7 +12,8 @@ export function previewText(record: PreviewRecord, colors: Colors, width: number
     line === undefined && offset !== undefined ? `offset ${offset}` : "",
   ]
   const lines = [colors.bold([record.partition, ...place.filter((text) => text !== "")].join(", "))]
-  lines.push(`  ${colors.dim("raw")}  ${cut(printable(record.raw), Math.max(40, width - 8))}`)
+  const raw = record.raw === undefined ? "*** (it has secret fields)" : printable(record.raw)
+  lines.push(`  ${colors.dim("raw")}  ${cut(raw, Math.max(40, width - 8))}`)
   lines.push(...sideBySide(record, colors, width))
   for (const fault of record.faults)
     lines.push(

@@ -26,9 +26,11 @@ export const withSecretFields = (rule: Masking, fields: Iterable<string>): Maski
   secret: new Set([...rule.secret, ...fields]),
 })
 
-/** Whether some field that is secret whatever its name says is not revealed. */
-export const hidesFields = ({ secret, reveal }: Masking): boolean =>
-  [...secret].some((path) => !reveal.has(path) && !reveal.has(path.split(".").at(-1) ?? path))
+/** The fields that are secret whatever their name says and not revealed. */
+export const hiddenFields = ({ secret, reveal }: Masking): ReadonlySet<string> =>
+  new Set([...secret].filter((path) => !reveal.has(path) && !reveal.has(path.split(".").at(-1) ?? path)))
+
+export const hidesFields = (rule: Masking): boolean => hiddenFields(rule).size > 0
 
 /** Whether the value at this path is kept from view: its key, or one above it, is secret and not revealed by name. */
 export function isMasked(path: readonly PropertyKey[], { secret, reveal }: Masking): boolean {
@@ -57,12 +59,12 @@ const isSecretName = (key: string): boolean =>
       .toLowerCase(),
   )
 
-/** A plain JSON value with `***` for what is kept from view. Keys stay, `__proto__` too. */
+/** A value with `***` for what is kept from view. Keys stay, `__proto__` too; a time, say, stays what it is. */
 export function masked(value: unknown, rule: Masking, path: readonly PropertyKey[] = []): unknown {
   if (path.length > 0 && isMasked(path, rule)) return value === null ? null : MASK
   if (typeof value === "string") return redact(value)
   if (Array.isArray(value)) return value.map((inner, i) => masked(inner, rule, [...path, i]))
-  if (value === null || typeof value !== "object") return value
+  if (!isPlainObject(value)) return value
   return Object.fromEntries(Object.entries(value).map(([key, inner]) => [key, masked(inner, rule, [...path, key])]))
 }
 
@@ -77,4 +79,10 @@ export function hidesAnything(value: unknown, rule: Masking, path: readonly Prop
   const inner = Array.isArray(value) ? value.entries() : Object.entries(value)
   for (const [key, item] of inner) if (hidesAnything(item, rule, [...path, key])) return true
   return false
+}
+
+function isPlainObject(value: unknown): value is Readonly<Record<string, unknown>> {
+  if (typeof value !== "object" || value === null) return false
+  const prototype: unknown = Object.getPrototypeOf(value)
+  return prototype === null || prototype === Object.prototype
 }

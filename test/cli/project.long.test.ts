@@ -1,6 +1,6 @@
 import { join } from "node:path"
 import { afterEach, describe, expect, it } from "vitest"
-import { envelope, ORDERS, projectFolder, SPILLWAY, spillway, type TestProject } from "./command-line.ts"
+import { envelope, ORDERS, projectFolder, SPILLWAY, spillway, type TestProject, ZOD } from "./command-line.ts"
 
 const folders: TestProject[] = []
 const folder = async (files: Record<string, string>): Promise<TestProject> => {
@@ -141,5 +141,32 @@ describe("before anything has run", () => {
     const other = await spillway(["preview", "ordesr", "--project", directory])
     expect(other.code).toBe(4)
     expect(other.stderr).toContain('did you mean "orders"?')
+  })
+
+  it("preview shows nothing of what is secret, unless asked to", async () => {
+    const { directory } = await folder({
+      "spillway.config.ts": `
+        import { csv, files, pipeline, project, table } from "${SPILLWAY}"
+        import { z } from "${ZOD}"
+        export default project({
+          pipelines: [pipeline({
+            name: "orders",
+            source: files("data/*.csv", { format: csv() }),
+            schema: z.object({ id: z.int(), card: z.string().min(12).meta({ secret: true }), made: z.iso.datetime() }),
+            sink: table("orders", { key: ["id"] }),
+          })],
+        })`,
+      "data/a.csv": "id,card,made\n1,4111111111111111,2026-01-02T03:04:05Z\n2,4222-2222,2026-01-02T03:04:05Z\n",
+    })
+    for (const json of [[], ["--json"]]) {
+      const hidden = await spillway(["preview", "orders", "--project", directory, ...json])
+      expect(hidden.code).toBe(0)
+      expect(hidden.stdout).not.toMatch(/4111|2222/)
+      expect(hidden.stdout).toContain("***")
+      expect(hidden.stdout).toContain("2026-01-02T03:04:05")
+      const shown = await spillway(["preview", "orders", "--project", directory, "--reveal", "card", ...json])
+      expect(shown.stdout).toContain("4111111111111111")
+      expect(shown.stdout).toContain("1,4111111111111111,2026")
+    }
   })
 })

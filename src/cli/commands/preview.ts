@@ -4,17 +4,18 @@ import { usageError } from "../errors.ts"
 import { exitCodes } from "../exit-codes.ts"
 import type { CommandContext, Host } from "../host.ts"
 import type { Outcome } from "../output.ts"
+import { maskingOf, withReveal } from "../letter-options.ts"
 import { previewText } from "../preview-text.ts"
 import { loadProject } from "../project.ts"
 
 interface PreviewFlags {
   limit: string
   partition?: string
+  reveal?: string[]
 }
 
 export function previewCommand(program: Command, context: CommandContext): void {
-  program
-    .command("preview")
+  withReveal(program.command("preview"))
     .description("show the first records at every step, side by side; writes nothing and needs no database")
     .argument("<pipeline>", "its name")
     .option("--limit <n>", "how many records", "5")
@@ -47,6 +48,7 @@ async function preview(host: Host, name: string, flags: PreviewFlags): Promise<O
     ports: host.ports,
     limit,
     partition: flags.partition,
+    masking: maskingOf(flags),
   })
   if (records.length === 0) host.output.note("the source has no records")
   const { colors, width } = host.output

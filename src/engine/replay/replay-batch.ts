@@ -1,37 +1,24 @@
-import type { SourceContext } from "../../core/contracts.ts"
-import type { LetterOrigin } from "../../dead-letters/letter.ts"
-import type { Patch } from "../../dead-letters/patch.ts"
 import { takePartitionNumbers } from "../../ledger/partitions.ts"
+import { insertQualityResults } from "../../ledger/quality.ts"
 import { heldPartitions, nextLetters, settleLetters } from "../../ledger/replays.ts"
 import type { LetterPlace, LetterResult, LettersWanted, ReplayedLetter } from "../../ledger/replays.ts"
-import { insertQualityResults } from "../../ledger/quality.ts"
 import { recordTouches, trackedSlices } from "../../ledger/touched.ts"
-import { lockTarget, outdatedRows, publishStaging } from "../../postgres/publish.ts"
 import type { PublishRequest } from "../../postgres/publish-sql.ts"
+import { lockTarget, outdatedRows, publishStaging } from "../../postgres/publish.ts"
 import { quoteIdentifier } from "../../postgres/quote.ts"
 import type { Session } from "../../postgres/session.ts"
-import { copiedColumns, createStaging, inspectTarget, type Target } from "../../postgres/target.ts"
-import { copyBatch, type BatchToCopy } from "../pipeline/copy-batch.ts"
-import { secretFields, type Pipeline } from "../definition.ts"
-import { batchEncoder } from "../pipeline/encode-batch.ts"
-import { judgeGroup, type JudgedPartition } from "../publish/gate.ts"
-import { LettersBatch } from "./letters-batch.ts"
-import { mendLetters } from "./mend-letters.ts"
-import { NewColumns } from "../pipeline/new-columns.ts"
-import { recordPath } from "../pipeline/record-path.ts"
-import { targetOf } from "../target-of.ts"
+import { copiedColumns, createStaging, inspectTarget } from "../../postgres/target.ts"
+import { copyBatch } from "../pipeline/copy-batch.ts"
+import { judgeGroup } from "../publish/gate.ts"
 import type { LoadFacts } from "../run-context.ts"
+import { grouped, HELD, left, takeThrough, type LetterContext, type TakenLetters } from "./letter-path.ts"
 
 /** A replay that stands still inside its transaction would hold up every load of the table; the server ends it after this. */
 const IDLE_LIMIT = "60s"
 
-export interface ReplayContext {
-  readonly pipeline: Pipeline
+export interface ReplayContext extends LetterContext {
   readonly load: LoadFacts
-  readonly target: Target
   readonly replayId: string
-  readonly source: SourceContext
-  readonly patch: Patch | undefined
   readonly force: boolean
   /** Called with what became of the batch before it is committed; may throw to have it rolled back. */
   readonly accept: (results: readonly LetterResult[]) => void
@@ -77,15 +64,17 @@ async function load(
   await createStaging(session, staging, target, await inspectTarget(session, target), replayId)
   const held = await heldPartitions(session, context.pipeline.name, [...new Set(letters.map((l) => l.partition))])
   const forcedSeq = context.force ? (await takePartitionNumbers(session, 1))[0] : undefined
+  const names = copiedColumns(target).map(quoteIdentifier).join(", ")
   const results: LetterResult[] = []
-  const staged: StagedLetters[] = []
+  const staged: TakenLetters[] = []
   for (const group of grouped(letters)) {
     if (held.has(group.partition)) {
       results.push(...group.letters.map(({ id }) => left(id, HELD)))
       continue
     }
-    results.push(...group.surplus.map(({ id }) => left(id, SAME_PLACE)))
-    const done = await stage(session, context, staging, { ...group, seq: forcedSeq ?? group.seq })
+    const done = await takeThrough(context, { ...group, seq: forcedSeq ?? group.seq }, (batch) =>
+      copyBatch(session, `COPY ${staging} (${names}) FROM STDIN`, batch),
+    )
     results.push(...done.settled)
     staged.push(done)
   }
@@ -93,108 +82,12 @@ async function load(
   return results
 }
 
-const HELD = "its partition is held and has nothing in the table: correct the source, or the check, and run again"
-const SAME_PLACE = "another letter stands at the same place of its source"
-
-const left = (id: string, reason: string): LetterResult => ({
-  id,
-  outcome: "left",
-  reason,
-  code: undefined,
-  record: undefined,
-})
-
-interface LetterGroup {
-  readonly partition: string
-  readonly seq: number
-  readonly letters: readonly ReplayedLetter[]
-  /** Letters at a place that another of the group has. */
-  readonly surplus: readonly ReplayedLetter[]
-}
-
-/** Letters by partition and version: these share `_source` and the start of their `_seq`. */
-function grouped(letters: readonly ReplayedLetter[]): LetterGroup[] {
-  const groups = Map.groupBy(letters, ({ partition, seq }) => JSON.stringify([partition, seq]))
-  const places = new Set<string>()
-  return [...groups.values()].map((members) => {
-    const own: ReplayedLetter[] = []
-    const surplus: ReplayedLetter[] = []
-    for (const letter of members) {
-      const place = JSON.stringify([letter.partition, letter.ordinal])
-      ;(places.has(place) ? surplus : own).push(letter)
-      places.add(place)
-    }
-    const [first] = members as [ReplayedLetter]
-    return { partition: first.partition, seq: first.seq, letters: own, surplus }
-  })
-}
-
-interface StagedLetters {
-  readonly partition: string
-  /** Letters whose rows are in staging, by their place. */
-  readonly rows: ReadonlyMap<number, LetterResult>
-  /** Those that are dealt with: failed, filtered, left, discarded. */
-  readonly settled: readonly LetterResult[]
-  readonly judged: JudgedPartition
-}
-
-/** The columns that the table has besides those of the schema; undefined where it takes none. A replay adds no further ones. */
-const tableColumns = (pipeline: Pipeline, target: Target): NewColumns | undefined =>
-  pipeline.onNewColumn === "evolve"
-    ? new NewColumns(target.columns.slice(targetOf(pipeline).columns.length), { grows: false })
-    : undefined
-
-/** Takes the letters of one partition through the record path into staging. */
-async function stage(
-  session: Session,
-  context: ReplayContext,
-  staging: string,
-  { partition, seq, letters }: LetterGroup,
-): Promise<StagedLetters> {
-  const { pipeline, source, target, patch } = context
-  const mended = await mendLetters(pipeline, partition, letters, patch, source)
-  const batch = new LettersBatch(mended.letters)
-  const origin: LetterOrigin = {
-    pipeline: pipeline.name,
-    partition,
-    unit: pipeline.source.unit,
-    secrets: secretFields(pipeline),
-  }
-  const newColumns = tableColumns(pipeline, target)
-  const path = recordPath(forLetters(pipeline), partition, () => undefined, newColumns)
-  const encode = batchEncoder({ pipeline, origin, seq, turn: () => source.ports.clock.turn(), newColumns }, path)
-  const toCopy: BatchToCopy = { encoded: undefined, encode: (send) => encode(batch, send) }
-  const names = copiedColumns(target).map(quoteIdentifier).join(", ")
-  const encoded = await copyBatch(session, `COPY ${staging} (${names}) FROM STDIN`, toCopy)
-  const faults = new Map(encoded.letters.map((letter) => [letter.ordinal, letter]))
-  const withRows = new Set(encoded.lineRecords)
-  const rows = new Map<number, LetterResult>()
-  const settled = [...mended.settled]
-  for (const [i, { letter }] of mended.letters.entries()) {
-    const fault = faults.get(letter.ordinal)
-    const result: LetterResult = {
-      id: letter.id,
-      outcome: fault !== undefined ? "failed" : withRows.has(i) ? "loaded" : "filtered",
-      reason: fault?.errorMessage,
-      code: fault?.errorCode,
-      record: mended.patched.get(letter.id),
-    }
-    if (result.outcome === "loaded") rows.set(letter.ordinal, result)
-    else settled.push(result)
-  }
-  return { partition, rows, settled, judged: { key: partition, tally: encoded.tally } }
-}
-
-/** One record with a column nobody knows must not end the replay of all others. */
-export const forLetters = (pipeline: Pipeline): Pipeline =>
-  pipeline.onNewColumn === "fail" ? { ...pipeline, onNewColumn: "deadLetter" } : pipeline
-
 /** Judges and publishes what is staged; gives what became of the letters with rows. */
 async function publish(
   session: Session,
   context: ReplayContext,
   staging: string,
-  staged: readonly StagedLetters[],
+  staged: readonly TakenLetters[],
 ): Promise<LetterResult[]> {
   const { load, target, replayId } = context
   const refused = await judge(session, context, staging, staged)
@@ -244,7 +137,7 @@ async function judge(
   session: Session,
   { load, target, replayId }: ReplayContext,
   staging: string,
-  staged: readonly StagedLetters[],
+  staged: readonly TakenLetters[],
 ): Promise<Map<string, string>> {
   const checks = load.checks.filter((check) => check.level === "set" && check.wholePartition !== true)
   const judged = staged.filter(({ rows }) => rows.size > 0).map((letters) => letters.judged)

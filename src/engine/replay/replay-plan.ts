@@ -1,14 +1,15 @@
 import { systemPorts } from "../../core/ports.ts"
 import { toCondition } from "../../dead-letters/selection.ts"
 import { countLetters } from "../../ledger/dead-letter-rows.ts"
-import { nextLetters, type LetterPlace, type ReplayedLetter } from "../../ledger/replays.ts"
+import { heldPartitions, nextLetters, type LetterPlace } from "../../ledger/replays.ts"
 import { database as databaseOf } from "../../postgres/session.ts"
 import type { Pipeline } from "../definition.ts"
-import { LettersBatch } from "./letters-batch.ts"
-import { mendLetters } from "./mend-letters.ts"
-import { FILTERED, recordPath, Rejected } from "../pipeline/record-path.ts"
+import type { BatchToCopy } from "../pipeline/copy-batch.ts"
+import type { EncodedBatch } from "../pipeline/encode-batch.ts"
+import { pipelineLoad } from "../pipeline/pipeline-load.ts"
+import { sourceContext } from "../source-context.ts"
+import { grouped, HELD, takeThrough, type LetterContext } from "./letter-path.ts"
 import { ReasonTally, type ReplayReason } from "./reasons.ts"
-import { forLetters } from "./replay-batch.ts"
 import { requireReplayable, type ReplaySelection } from "./replay.ts"
 
 /** What a replay would do. */
@@ -38,10 +39,17 @@ export async function planReplay(
 ): Promise<ReplayPlan> {
   requireReplayable(pipeline)
   const { limit = Infinity, poisoned = false, where: selection } = options
+  const { ports = systemPorts, directory = process.cwd(), signal = new AbortController().signal } = options
   const database = typeof options.database === "string" ? databaseOf(options.database) : options.database
   const where = toCondition(selection)
   const session = await database.connect()
   try {
+    const context: LetterContext = {
+      pipeline,
+      target: await pipelineLoad(pipeline).target(session),
+      source: sourceContext(pipeline, { ports, directory, signal }),
+      patch: options.patch,
+    }
     const open = poisoned ? ["pending", "poisoned"] : ["pending"]
     const n = where.values.length
     const counted = await countLetters(session, {
@@ -51,12 +59,19 @@ export async function planReplay(
     const tally = new PlanTally()
     let after: LetterPlace | undefined
     while (tally.checked < limit) {
-      options.signal?.throwIfAborted()
+      signal.throwIfAborted()
       const wanted = { where, poisoned, after, pipeline: pipeline.name, replayId: undefined }
       const letters = await nextLetters(session, { ...wanted, limit: Math.min(BATCH, limit - tally.checked) }, false)
       if (letters.length === 0) break
-      for (const [partition, own] of Map.groupBy(letters, (letter) => letter.partition))
-        await check(pipeline, partition, own, options, tally)
+      const held = await heldPartitions(session, pipeline.name, [...new Set(letters.map((l) => l.partition))])
+      for (const group of grouped(letters)) {
+        if (held.has(group.partition)) {
+          for (const _letter of [...group.letters, ...group.surplus]) tally.add("left", HELD)
+          continue
+        }
+        const { rows, settled } = await takeThrough(context, group, onlyMade)
+        for (const { outcome, reason } of [...rows.values(), ...settled]) tally.add(outcome, reason)
+      }
       after = letters.at(-1)
     }
     return {
@@ -79,28 +94,8 @@ function groupsOf(counted: readonly { fingerprint: string; code: string; letters
   }))
 }
 
-async function check(
-  pipeline: Pipeline,
-  partition: string,
-  letters: readonly ReplayedLetter[],
-  { ports = systemPorts, directory = process.cwd(), signal, patch }: ReplaySelection,
-  tally: PlanTally,
-): Promise<void> {
-  const source = {
-    ...{ ports, directory, signal: signal ?? new AbortController().signal },
-    exact: pipeline.schema.exact,
-    maxRecordBytes: pipeline.maxRecordBytes,
-  }
-  const mended = await mendLetters(pipeline, partition, letters, patch, source)
-  for (const { outcome, reason } of mended.settled) tally.add(outcome, reason)
-  const batch = new LettersBatch(mended.letters)
-  const path = recordPath(forLetters(pipeline), partition, () => undefined)
-  for (let i = 0; i < batch.length; i++) {
-    const outcome = await path.process(batch, i)
-    if (outcome instanceof Rejected) tally.add("fail", outcome.faults.map(({ message }) => message).join("; "))
-    else tally.add(outcome === FILTERED ? "filtered" : "pass", undefined)
-  }
-}
+/** Nothing is copied: the rows are only made. */
+const onlyMade = (batch: BatchToCopy): Promise<EncodedBatch> => batch.encode(() => undefined)
 
 class PlanTally {
   checked = 0
@@ -117,9 +112,9 @@ class PlanTally {
     const of = (outcome: string): number => this.#outcomes.get(outcome) ?? 0
     return {
       checked: this.checked,
-      pass: of("pass"),
+      pass: of("loaded"),
       filtered: of("filtered"),
-      fail: of("fail"),
+      fail: of("failed"),
       left: of("left"),
       discarded: of("discarded"),
       reasons: this.#reasons.most(),

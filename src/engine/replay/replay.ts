@@ -13,6 +13,7 @@ import { pipelineLoad } from "../pipeline/pipeline-load.ts"
 import { ReasonTally, type ReplayReason } from "./reasons.ts"
 import { replayBatch, type ReplayContext } from "./replay-batch.ts"
 import { newId } from "../run-row.ts"
+import { sourceContext } from "../source-context.ts"
 import { stopSignal } from "../stop-signal.ts"
 
 /** Which letters, and how they are mended. */
@@ -113,13 +114,7 @@ export async function replayLetters(pipeline: Pipeline, options: ReplayOptions):
     const progress = new Progress(options)
     const context: ReplayContext = {
       ...{ pipeline, load, target, replayId, patch: options.patch, force: forced },
-      source: {
-        ports,
-        directory: options.directory ?? process.cwd(),
-        signal: stop.signal,
-        exact: pipeline.schema.exact,
-        maxRecordBytes: pipeline.maxRecordBytes,
-      },
+      source: sourceContext(pipeline, { ports, directory: options.directory ?? process.cwd(), signal: stop.signal }),
       accept: (results) => progress.accept(results),
     }
     const end = await carryOut(connection, context, options, progress)
