@@ -134,14 +134,14 @@ export async function replayLetters(pipeline: Pipeline, options: ReplayOptions):
 /** Whether letters of this pipeline can be replayed. Throws `CONFIG`. */
 export function requireReplayable({ name, sink }: Pipeline): void {
   if (sink.mode !== "replace") return
-  throw new SpillwayError(
-    "CONFIG",
-    `the table of "${name}" is replaced partition by partition: single records cannot be added to it`,
-    {
-      where: `pipeline ${name}`,
-      hint: "correct the source and run again",
-    },
-  )
+  const what =
+    sink.kind === "file"
+      ? `the files of "${name}" are written whole, one for each partition`
+      : `the table of "${name}" is replaced partition by partition`
+  throw new SpillwayError("CONFIG", `${what}: single records cannot be added`, {
+    where: `pipeline ${name}`,
+    hint: "correct the source and run again",
+  })
 }
 
 const operationOf = (what: JsonValue): string => hash("sha256", canonicalJson(what)).slice(0, 32)
