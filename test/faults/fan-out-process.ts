@@ -1,7 +1,6 @@
 // Commands of the fan-out and backfill tests in processes of their own, and the database that all their trials begin with.
 import { spawn, type ChildProcess } from "node:child_process"
 import { once } from "node:events"
-import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { faultsSql, type Faults, type MonthsProject } from "./fan-out-project.ts"
 import type { KillServer } from "./kill-server.ts"
@@ -26,7 +25,7 @@ export interface Place {
 export const environmentOf = ({ server, database }: Place): NodeJS.ProcessEnv => ({
   ...process.env,
   DATABASE_URL: server.urlOf(database),
-  NODE_COMPILE_CACHE: join(server.directory, "compiled"),
+  NODE_COMPILE_CACHE: server.cache,
 })
 
 /** `spillway …`, running. */

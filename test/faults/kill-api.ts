@@ -4,24 +4,19 @@
 // every valid one is in the table once and every bad one is a dead letter, by the server's own list, and how often it was asked.
 // Then, N times (default 20), a run over 2,000 events is killed at a random moment and an ordinary run follows: the same.
 import "../examples/from-source.ts"
-import { spawn } from "node:child_process"
-import { once } from "node:events"
-import { join } from "node:path"
-import { createInterface } from "node:readline"
-import type { Readable } from "node:stream"
 import { fileURLToPath } from "node:url"
-import { parseArgs } from "node:util"
 import { startServer, type AnalyticsServer, type RequestCounts } from "../../examples/analytics-api/api-server.ts"
 import { systemPorts } from "../../src/core/ports.ts"
 import { seededRandom } from "../../src/core/random.ts"
 import { run, type Project, type RunReport } from "../../src/index.ts"
-import { migrations } from "../../src/ledger/migrations/index.ts"
-import { migrate } from "../../src/postgres/migrate.ts"
-import { database } from "../../src/postgres/session.ts"
 import { differencesFrom } from "../examples/analytics-state.ts"
 import type { ApiOrders } from "./kill-api-child.ts"
-import { PHASES, phaseAfter, type Phase } from "./kill-moments.ts"
-import { KillServer } from "./kill-server.ts"
+import { killsOf, PHASES, phaseAfter, placeOf, type NamedKill, type Phase } from "./kill-moments.ts"
+import type { KillServer } from "./kill-server.ts"
+import { SteppingProcess, type Strike } from "./stepping-process.ts"
+import type { SteppingOrders } from "./stepping.ts"
+import { killTest, trialArguments, wholeNumber, type Outcome, type Trial } from "./trials.ts"
+import { pass } from "./waiting.ts"
 
 const CHILD = fileURLToPath(new URL("kill-api-child.ts", import.meta.url))
 const HOOKS = new URL("../examples/from-source.ts", import.meta.url).href
@@ -48,11 +43,12 @@ const PAGES_AGAIN = 6
 const LATEST_KILL = 40
 
 /** Empty tables; or those of an earlier run, with events that came since. */
-const SCENARIOS = ["first run", "second run"] as const
-type Scenario = (typeof SCENARIOS)[number]
+type Scenario = "first run" | "second run"
 
 const EMPTY = "api_empty"
 const LOADED = "api_loaded"
+/** The database a scenario starts from. */
+const startOf = (scenario: Scenario): string => (scenario === "first run" ? EMPTY : LOADED)
 
 interface Case {
   readonly events: number
@@ -84,12 +80,10 @@ class Bench {
   }
 
   async prepare(): Promise<void> {
-    await this.#server.query(`CREATE DATABASE ${EMPTY} TEMPLATE template0`)
-    const session = await database(this.#server.urlOf(EMPTY)).connect()
-    await migrate(session, migrations)
-    await session.end()
+    await this.#server.create(EMPTY)
     await this.#server.query(`CREATE DATABASE ${LOADED} TEMPLATE ${EMPTY}`)
-    const faults = await this.#withApi(small("first run"), async (api, one) => {
+    const one = small("first run")
+    const faults = await this.#withApi(one, async (api) => {
       const report = await this.#run(LOADED, one)
       return [...statusFaults(report), ...(await differencesFrom(api.truth(), this.#server.urlOf(LOADED)))]
     })
@@ -97,10 +91,9 @@ class Bench {
   }
 
   /** One run that nothing disturbs; what is wrong, and a line about it. */
-  async whole(events: number): Promise<{ faults: string[]; line: string }> {
+  whole(events: number): Promise<{ faults: string[]; line: string }> {
     const one: Case = { events, more: 0, interval: SPAN / events, retryAfter: 1 }
-    const name = await this.#server.copy(EMPTY, false)
-    return this.#withApi(one, async (api) => {
+    return this.#withCopy(one, EMPTY, async (api, name) => {
       const started = performance.now()
       const report = await this.#run(name, one)
       const seconds = (performance.now() - started) / 1000
@@ -116,7 +109,6 @@ class Bench {
       if (again.counts.inserted + again.counts.updated > 0) faults.push("the second run wrote rows")
       const most = 1 + Math.ceil(LAG / one.interval / PER_PAGE)
       if (asked > most) faults.push(`the second run was given ${asked} pages, for at most ${most}`)
-      await this.#server.drop(name)
       const line = `${events} events: ${report.counts.inserted} rows, ${report.counts.deadLettered} dead letters, ${counts.requests} requests (${failuresOf(counts)} failed) for ${fewestPages(one)} pages, ${seconds.toFixed(1)} s`
       return { faults, line }
     })
@@ -124,26 +116,25 @@ class Bench {
 
   /** What a run does that nothing disturbs, and the pages it is given. */
   undisturbed(scenario: Scenario): Promise<{ trail: readonly string[]; pages: number }> {
-    return this.#withApi(small(scenario), async (api, one) => {
-      const name = await this.#copy(scenario)
-      const trail = await this.#child(name, one, undefined, false, 0)
-      await this.#server.drop(name)
+    const one = small(scenario)
+    return this.#withCopy(one, startOf(scenario), async (api, name) => {
+      const trail = await this.#child(name, one, { killAt: undefined })
       if (trail.at(-1) !== "END completed") throw new Error(`the undisturbed ${scenario} ended so: ${trail.at(-1)}`)
       return { trail: trail.slice(0, -1), pages: api.counts().pages }
     })
   }
 
   /** A kill, the ordinary run after it, and what is wrong then. */
-  kill({ scenario, killAt, standStill, delay }: Moment, pages: number): Promise<Outcome> {
-    return this.#withApi(small(scenario), async (api, one) => {
-      const name = await this.#copy(scenario)
+  kill({ run: scenario, killAt, standStill, delay }: ApiKill, pages: number): Promise<ApiOutcome> {
+    const one = small(scenario)
+    return this.#withCopy(one, startOf(scenario), async (api, name) => {
       const url = this.#server.urlOf(name)
-      const trail = await this.#child(name, one, killAt, standStill, delay)
-      const faults: string[] = []
-      const report = await this.#run(name, one).catch(
-        (error: unknown) => void faults.push(`the next run threw ${String(error)}`),
-      )
-      faults.push(...(report === undefined ? [] : statusFaults(report)), ...(await differencesFrom(api.truth(), url)))
+      const trail = await this.#child(name, one, { killAt, standStill }, async (kill) => {
+        await pass(delay)
+        kill()
+      })
+      const report = await this.#run(name, one)
+      const faults = [...statusFaults(report), ...(await differencesFrom(api.truth(), url))]
       const counts = api.counts()
       const more = counts.pages - pages
       if (more > PAGES_AGAIN) faults.push(`${counts.pages} pages were given, ${more} more than undisturbed`)
@@ -151,17 +142,16 @@ class Bench {
       faults.push(...statusFaults(again))
       if (again.counts.inserted + again.counts.updated + again.counts.deadLettered > 0)
         faults.push(`the run after that wrote: ${JSON.stringify(again.counts)}`)
-      await this.#server.drop(name)
-      return { last: trail.at(-1) ?? "", phase: phaseAfter(trail), resumed: (report?.attempt ?? 1) > 1, more, faults }
+      return { last: trail.at(-1) ?? "", phase: phaseAfter(trail), resumed: report.attempt > 1, more, faults }
     })
   }
 
-  async #copy(scenario: Scenario): Promise<string> {
-    return this.#server.copy(scenario === "first run" ? EMPTY : LOADED, false)
+  /** An API, and a copy of that database, for as long as `body` lasts. */
+  #withCopy<T>(one: Case, template: string, body: (api: AnalyticsServer, name: string) => Promise<T>): Promise<T> {
+    return this.#withApi(one, (api) => this.#server.withCopy(template, (name) => body(api, name)))
   }
 
-  /** The API is there as long as `body` lasts. */
-  async #withApi<T>(one: Case, body: (api: AnalyticsServer, one: Case) => Promise<T>): Promise<T> {
+  async #withApi<T>(one: Case, body: (api: AnalyticsServer) => Promise<T>): Promise<T> {
     const { events, interval, retryAfter } = one
     const options = { token: TOKEN, seed: this.#seed, start: START, failureRate: FAILURE_RATE }
     const api = await startServer({ ...options, port: this.#port, events, interval, retryAfter })
@@ -171,7 +161,7 @@ class Bench {
     process.env["ANALYTICS_TOKEN"] = TOKEN
     if (one.more > 0) api.add(one.more)
     try {
-      return await body(api, one)
+      return await body(api)
     } finally {
       await api.close()
     }
@@ -189,52 +179,24 @@ class Bench {
     })
   }
 
-  /** A run in a process of its own, killed where it calls for it; what it did. */
-  async #child(
-    name: string,
-    one: Case,
-    killAt: number | undefined,
-    standStill: boolean,
-    delay: number,
-  ): Promise<string[]> {
-    const child = spawn(process.execPath, ["--import", HOOKS, CHILD], {
-      env: { ...process.env, NODE_COMPILE_CACHE: join(this.#server.directory, "compiled") },
-      stdio: ["pipe", "ignore", "inherit", "pipe"],
-    })
-    const exited = once(child, "exit")
-    const orders: ApiOrders = {
-      database: this.#server.urlOf(name),
-      directory: this.#server.directory,
-      now: nowOf(one),
-      killAt,
-      standStill,
-    }
-    child.stdin?.end(`${JSON.stringify(orders)}\n`)
-    const trail: string[] = []
-    for await (const line of createInterface(child.stdio[3] as Readable)) {
-      if (line === "KILL") setTimeout(() => child.kill("SIGKILL"), standStill ? 0 : delay)
-      else trail.push(line)
-    }
-    await exited
-    return trail
+  /** A run in a process of its own; what it did. */
+  #child(name: string, one: Case, orders: SteppingOrders, strike?: Strike): Promise<string[]> {
+    const { directory, cache } = this.#server
+    const place = { database: this.#server.urlOf(name), directory, now: nowOf(one) }
+    return new SteppingProcess<ApiOrders>(CHILD, { cache, imports: [HOOKS] }).follow({ ...place, ...orders }, strike)
   }
 }
 
-interface Moment {
-  readonly number: number
-  readonly scenario: Scenario
-  readonly killAt: number
+interface ApiKill extends NamedKill<Scenario>, Trial {
   readonly standStill: boolean
   readonly delay: number
 }
 
-interface Outcome {
-  readonly last: string
+interface ApiOutcome extends Outcome {
   readonly phase: Phase
   readonly resumed: boolean
   /** Pages given in both runs beyond those of an undisturbed one. */
   readonly more: number
-  readonly faults: readonly string[]
 }
 
 const statusFaults = ({ status, error, held }: RunReport): string[] =>
@@ -261,57 +223,36 @@ function requestFaults(counts: RequestCounts, one: Case): string[] {
   ]
 }
 
-async function main(): Promise<boolean> {
-  const { values, positionals } = parseArgs({
-    allowPositionals: true,
-    options: { seed: { type: "string" }, only: { type: "string" }, events: { type: "string", default: "100000" } },
+function apiKills(trails: Readonly<Record<Scenario, readonly string[]>>, count: number, seed: number): ApiKill[] {
+  const random = seededRandom(seed)
+  return killsOf(trails, [], { count, random }).map((kill) => {
+    const standStill = random.next() < 0.5
+    const delay = standStill ? 0 : random.next() * LATEST_KILL
+    const how = standStill ? "standing still" : `${delay.toFixed(1)} ms later`
+    return { ...kill, standStill, delay, about: `${kill.run}, ${placeOf(kill.killAt)}, ${how}` }
   })
-  const [kills, events] = [Number(positionals[0] ?? "20"), Number(values.events)]
-  if (!Number.isInteger(kills) || kills < 0) throw new Error(`N is not a whole number: ${positionals[0]}`)
-  const seed = values.seed === undefined ? Math.floor(Math.random() * 1e6) : Number(values.seed)
-  const server = await KillServer.start()
-  const outcomes: Outcome[] = []
-  let failed = 0
-  try {
-    const bench = new Bench(server, seed)
-    await bench.prepare()
-    if (events > 0 && values.only === undefined) {
-      const { faults, line } = await bench.whole(events)
-      console.log(`seed ${seed}: ${line}`)
-      if (faults.length > 0) console.log(`FAILED  0 --seed ${seed} --events ${events}\n  ${faults.join("\n  ")}`)
-      failed += faults.length > 0 ? 1 : 0
-    }
-    const undisturbed = {
-      "first run": await bench.undisturbed("first run"),
-      "second run": await bench.undisturbed("second run"),
-    }
-    const { next } = seededRandom(seed)
-    const moments: Moment[] = Array.from({ length: kills }, (_, n) => {
-      const scenario = SCENARIOS[n % SCENARIOS.length] as Scenario
-      const killAt = 1 + Math.floor(next() * undisturbed[scenario].trail.length)
-      return { number: n + 1, scenario, killAt, standStill: next() < 0.5, delay: next() * LATEST_KILL }
-    })
-    for (const moment of moments) {
-      const { number, scenario, killAt } = moment
-      if (values.only !== undefined && Number(values.only) !== number) continue
-      const outcome = await bench.kill(moment, undisturbed[scenario].pages)
-      outcomes.push(outcome)
-      if (outcome.faults.length === 0) continue
-      failed++
-      console.log(
-        `FAILED  ${kills} --seed ${seed} --only ${number}: ${scenario}, step ${killAt}, after "${outcome.last}"\n  ${outcome.faults.join("\n  ")}`,
-      )
-    }
-  } finally {
-    await server.remove()
-  }
-  for (const phase of PHASES)
-    console.log(`killed in ${phase.padEnd(12)} ${outcomes.filter((one) => one.phase === phase).length}`)
-  console.log(
-    `${outcomes.filter(({ resumed }) => resumed).length} runs were resumed; at most ${Math.max(0, ...outcomes.map(({ more }) => more))} pages were given again`,
-  )
-  console.log(`${outcomes.filter(({ faults }) => faults.length === 0).length} passed, ${failed} failed`)
-  return failed === 0
 }
 
-process.exitCode = (await main()) ? 0 : 1
+const args = trialArguments(20, { events: "100000" })
+const events = wholeNumber("--events", args.further.events)
+await killTest(args, async (server, trials) => {
+  const { seed, count, only } = args
+  const bench = new Bench(server, seed)
+  await bench.prepare()
+  if (events > 0 && only === undefined) {
+    const { faults, line } = await bench.whole(events)
+    console.log(`seed ${seed}: ${line}`)
+    trials.judge({ kind: "undisturbed", about: "all events" }, `0 --seed ${seed} --events ${events}`, { faults })
+  }
+  const first = await bench.undisturbed("first run")
+  const second = await bench.undisturbed("second run")
+  const pages = { "first run": first.pages, "second run": second.pages }
+  const kills = apiKills({ "first run": first.trail, "second run": second.trail }, count, seed)
+  const done = await trials.play(kills, (kill) => bench.kill(kill, pages[kill.run]))
+  const outcomes = done.map(({ outcome }) => outcome)
+  for (const phase of PHASES)
+    console.log(`killed in ${phase.padEnd(12)} ${outcomes.filter((one) => one.phase === phase).length}`)
+  const resumed = outcomes.filter((one) => one.resumed).length
+  const most = Math.max(0, ...outcomes.map(({ more }) => more))
+  console.log(`${resumed} runs were resumed; at most ${most} pages were given again`)
+})

@@ -5,12 +5,7 @@
 //   resume   the backfill is killed, `backfill --resume` goes on
 //   worker   a worker is killed, the backfill that it helped goes on by itself
 //   again    the backfill is killed, the same backfill and a worker go on
-import { spawn, type ChildProcess } from "node:child_process"
-import { once } from "node:events"
-import { createInterface } from "node:readline"
-import type { Readable } from "node:stream"
 import { fileURLToPath } from "node:url"
-import { parseArgs } from "node:util"
 import { seededRandom } from "../../src/core/random.ts"
 import { Command, environmentOf, loadedDatabase, pidOf, type Ended, type Place } from "./fan-out-process.ts"
 import {
@@ -23,15 +18,18 @@ import {
   PUBLICATIONS,
   type MonthsProject,
 } from "./fan-out-project.ts"
-import { KillServer } from "./kill-server.ts"
+import type { CommandOrders } from "./kill-backfill-child.ts"
+import type { KillServer } from "./kill-server.ts"
+import { LEFT_OVER, whatIsLeft } from "./left-over.ts"
+import { SteppingProcess } from "./stepping-process.ts"
+import type { KillAt } from "./stepping.ts"
+import { killTest, trialArguments, wholeNumber } from "./trials.ts"
 
 const CHILD = fileURLToPath(new URL("kill-backfill-child.ts", import.meta.url))
 const MONTHS = monthsOf(24)
 const BUILD_MS = 20
 const BACKFILL = ["backfill", MODEL, "--concurrency", "2", "--json"]
 const WORK = ["work", "--concurrency", "2"]
-/** A step that no process reaches. */
-const NEVER = 0
 /** Exit code of --resume when there is nothing to resume. */
 const NOT_FOUND = 4
 
@@ -39,48 +37,26 @@ const KINDS = ["resume", "worker", "again"] as const
 type Kind = (typeof KINDS)[number]
 
 /** Queries that give nothing when all is well. */
-const LEFT_OVER: Readonly<Record<string, string>> = {
-  "a partition that is not completed": `SELECT partition_key || ' ' || status AS line FROM ops.processed_partitions WHERE status <> 'completed'`,
-  "a month that is not completed": `SELECT month_key || ' ' || status AS line FROM ops.processed_months WHERE status <> 'completed'`,
-  "a partition of the backfill that is not done": `SELECT partition_key || ' ' || status AS line FROM ops.backfill_partitions WHERE status <> 'done'`,
-  "a backfill that is not completed": `SELECT backfill_id || ' ' || status AS line FROM ops.backfills WHERE status <> 'completed'`,
-  "a job": `SELECT singleton_key || ' ' || state AS line FROM ops_queue.job WHERE state IN ('created', 'retry', 'active')`,
-  "a lease": `SELECT partition_key AS line FROM ops.leases WHERE holder IS NOT NULL`,
-  "an open run": `SELECT run_id AS line FROM ops.runs WHERE status = 'running' OR holder IS NOT NULL`,
-  "an open checkpoint": `SELECT run_id || ' ' || stage || ' ' || checkpoint_key AS line FROM ops.pipeline_checkpoint WHERE status = 'in_progress'`,
-  "staged progress": `SELECT run_id || ' ' || partition_key AS line FROM ops_staging.progress`,
-  "a staging table": `SELECT relname AS line FROM pg_class WHERE relnamespace = 'ops_staging'::regnamespace AND relkind = 'r'
-                        AND relname NOT IN ('progress', 'dead_letters')`,
+const UNFINISHED: Readonly<Record<string, string>> = {
+  ...LEFT_OVER,
+  "a partition is not completed": `SELECT partition_key || ' ' || status AS line FROM ops.processed_partitions WHERE status <> 'completed'`,
+  "a month is not completed": `SELECT month_key || ' ' || status AS line FROM ops.processed_months WHERE status <> 'completed'`,
+  "a partition of the backfill is not done": `SELECT partition_key || ' ' || status AS line FROM ops.backfill_partitions WHERE status <> 'done'`,
+  "a backfill is not completed": `SELECT backfill_id || ' ' || status AS line FROM ops.backfills WHERE status <> 'completed'`,
+  "a job is left": `SELECT singleton_key || ' ' || state AS line FROM ops_queue.job WHERE state IN ('created', 'retry', 'active')`,
 }
 
-/** The process that is killed. */
-class Victim {
-  readonly child: ChildProcess
-  /** The steps it took, where it was not killed. */
-  readonly ended: Promise<number | undefined>
+type Victim = SteppingProcess<CommandOrders>
 
-  constructor(place: Place, killAt: number, args: readonly string[]) {
-    this.child = spawn(process.execPath, [CHILD, String(killAt), ...args], {
-      cwd: place.project.directory,
-      env: environmentOf(place),
-      stdio: ["ignore", "ignore", "ignore", "pipe"],
-    })
-    this.ended = this.#follow()
-  }
+/** A process that waits to carry out a command. */
+const victimIn = (place: Place): Victim =>
+  new SteppingProcess(CHILD, {
+    cache: place.server.cache,
+    directory: place.project.directory,
+    env: environmentOf(place),
+  })
 
-  async #follow(): Promise<number | undefined> {
-    const exited = once(this.child, "exit")
-    let steps: number | undefined
-    for await (const line of createInterface(this.child.stdio[3] as Readable)) {
-      if (line === "KILL") this.child.kill("SIGKILL")
-      else steps = Number(line.split(" ")[1])
-    }
-    await exited
-    return steps
-  }
-}
-
-class Trial {
+class Kill {
   readonly #place: Place
   readonly #faults: string[] = []
 
@@ -89,31 +65,31 @@ class Trial {
   }
 
   /** What is wrong after a kill at that step of the victim. */
-  async play(kind: Kind, killAt: number): Promise<readonly string[]> {
+  async play(kind: Kind, killAt: KillAt): Promise<readonly string[]> {
     if (kind === "worker") await this.#killWorker(killAt)
     else await this.#killBackfill(kind, killAt)
     await this.#judge()
     return this.#faults
   }
 
-  async #killWorker(killAt: number): Promise<void> {
-    const victim = new Victim(this.#place, killAt, WORK)
+  async #killWorker(killAt: KillAt): Promise<void> {
+    const victim = victimIn(this.#place)
     const backfill = new Command(this.#place, BACKFILL)
     try {
-      const over = backfill.ended.then(() => victim.child.kill("SIGKILL"))
-      await victim.ended
+      const over = backfill.ended.then(() => victim.kill())
+      await victim.follow({ args: WORK, killAt })
       await this.#outlive(victim)
       this.#requireDone(await backfill.ended)
       await over
     } finally {
-      victim.child.kill("SIGKILL")
+      victim.kill()
       await backfill.kill()
     }
   }
 
-  async #killBackfill(kind: Kind, killAt: number): Promise<void> {
-    const victim = new Victim(this.#place, killAt, BACKFILL)
-    await victim.ended
+  async #killBackfill(kind: Kind, killAt: KillAt): Promise<void> {
+    const victim = victimIn(this.#place)
+    await victim.follow({ args: BACKFILL, killAt })
     await this.#outlive(victim)
     const worker = kind === "again" ? new Command(this.#place, WORK) : undefined
     try {
@@ -127,12 +103,12 @@ class Trial {
   }
 
   /** As if the time had passed after which a claim that is not touched ends. */
-  async #outlive({ child }: Victim): Promise<void> {
+  async #outlive({ pid }: Victim): Promise<void> {
     if (!(await this.#there("ops_queue.job"))) return
     const held = (await this.#query(
       `SELECT partition_key, worker FROM ops.backfill_partitions WHERE status = 'active'`,
     )) as { partition_key: string; worker: string }[]
-    const keys = held.filter(({ worker }) => pidOf(worker) === child.pid).map((row) => `partition:${row.partition_key}`)
+    const keys = held.filter(({ worker }) => pidOf(worker) === pid).map((row) => `partition:${row.partition_key}`)
     await this.#query(
       `UPDATE ops_queue.job SET heartbeat_on = heartbeat_on - interval '1 minute'
        WHERE state = 'active' AND singleton_key = ANY('{${keys.join(",")}}')`,
@@ -164,10 +140,7 @@ class Trial {
       `SELECT month_key AS line FROM ops.processed_months WHERE pipeline_name = '${MODEL}'`,
     )
     if (months.sort().join() !== MONTHS.join()) this.#faults.push(`processed months: ${months.join(" ")}`)
-    for (const [what, query] of Object.entries(LEFT_OVER)) {
-      const found = await this.#lines(query)
-      if (found.length > 0) this.#faults.push(`${what} is left, ${found.length} times: ${found[0]}`)
-    }
+    this.#faults.push(...(await whatIsLeft(UNFINISHED, (query) => this.#lines(query))))
   }
 
   async #there(table: string): Promise<boolean> {
@@ -186,71 +159,49 @@ class Trial {
 
 /** Statements of a backfill that works alone, and of a worker while it helps one. */
 async function undisturbed(server: KillServer, project: MonthsProject): Promise<Record<Kind, number>> {
-  const database = await server.copy("loaded", false)
-  const place = { server, project, database }
-  const alone = await new Victim(place, NEVER, BACKFILL).ended
-  await server.drop(database)
-  if (alone === undefined) throw new Error("an undisturbed backfill did not end")
-  const other = await server.copy("loaded", false)
-  const helped = { server, project, database: other }
-  const worker = new Victim(helped, NEVER, WORK)
-  await new Command(helped, BACKFILL).ended
-  worker.child.kill("SIGINT")
-  const helping = await worker.ended
-  await server.drop(other)
-  if (helping === undefined) throw new Error("an undisturbed worker did not end")
+  const alone = await server.withCopy("loaded", (database) =>
+    stepsOf(victimIn({ server, project, database }).follow({ args: BACKFILL, killAt: undefined })),
+  )
+  const helping = await server.withCopy("loaded", async (database) => {
+    const place = { server, project, database }
+    const worker = victimIn(place)
+    const steps = stepsOf(worker.follow({ args: WORK, killAt: undefined }))
+    await new Command(place, BACKFILL).ended
+    worker.interrupt()
+    return steps
+  })
   return { resume: alone, worker: helping, again: alone }
 }
 
-async function main(): Promise<boolean> {
-  const { values, positionals } = parseArgs({
-    allowPositionals: true,
-    options: {
-      seed: { type: "string" },
-      only: { type: "string" },
-      "at-a-time": { type: "string", default: "2" },
-    },
-  })
-  const trials = Number(positionals[0] ?? "10")
-  if (!Number.isInteger(trials) || trials < 1) throw new Error(`N is not a whole number: ${positionals[0]}`)
-  const seed = values.seed === undefined ? Math.floor(Math.random() * 1e6) : Number(values.seed)
-  const { next } = seededRandom(seed)
-  // As shares of the way, since the number of statements is not the same every time.
-  const moments = Array.from({ length: trials }, (_, n) => ({ n: n + 1, kind: KINDS[n % 3] as Kind, share: next() }))
-  const server = await KillServer.start()
+async function stepsOf(following: Promise<readonly string[]>): Promise<number> {
+  const trail = await following
+  if (trail.at(-1)?.startsWith("END exit code") !== true)
+    throw new Error(`an undisturbed command ended so: ${trail.at(-1)}`)
+  return trail.length - 1
+}
+
+const args = trialArguments(10, { "at-a-time": "2" })
+const atATime = wholeNumber("--at-a-time", args.further["at-a-time"])
+await killTest(args, async (server, trials) => {
   const project = await monthsProject(MONTHS)
-  const passed: Record<Kind, number> = { resume: 0, worker: 0, again: 0 }
-  const failed: Record<Kind, number> = { resume: 0, worker: 0, again: 0 }
   try {
     await loadedDatabase({ server, project, database: "loaded" }, { months: MONTHS, buildMs: BUILD_MS })
     const steps = await undisturbed(server, project)
-    console.log(`seed ${seed}: ${trials} kills, of a backfill of ${steps.resume} and a worker of ${steps.worker} steps`)
-    const todo = moments.filter(({ n }) => values.only === undefined || Number(values.only) === n)
-    const one = async (): Promise<void> => {
-      for (let moment = todo.shift(); moment !== undefined; moment = todo.shift()) {
-        const { n, kind, share } = moment
-        const killAt = 1 + Math.floor(share * steps[kind])
-        const database = await server.copy("loaded", false)
-        const faults = await new Trial({ server, project, database }).play(kind, killAt)
-        await server.drop(database)
-        ;(faults.length === 0 ? passed : failed)[kind]++
-        if (faults.length > 0)
-          console.log(`FAILED  ${trials} --seed ${seed} --only ${n}: ${kind}, step ${killAt}\n  ${faults.join("\n  ")}`)
-      }
-    }
-    await Promise.all(Array.from({ length: Number(values["at-a-time"]) }, one))
+    const { count, seed } = args
+    console.log(`seed ${seed}: ${count} kills, of a backfill of ${steps.resume} and a worker of ${steps.worker} steps`)
+    const { next } = seededRandom(seed)
+    const kills = Array.from({ length: count }, (_, n) => {
+      const kind = KINDS[n % KINDS.length] as Kind
+      // As a share of the way, since the number of statements is not the same every time.
+      const killAt = { step: 1 + Math.floor(next() * steps[kind]) }
+      return { kind, killAt, about: `step ${killAt.step}` }
+    })
+    const play = ({ kind, killAt }: (typeof kills)[number]) =>
+      server.withCopy("loaded", async (database) => ({
+        faults: await new Kill({ server, project, database }).play(kind, killAt),
+      }))
+    await trials.play(kills, play, atATime)
   } finally {
     await project.remove()
-    await server.remove()
   }
-  let [allPassed, allFailed] = [0, 0]
-  for (const kind of KINDS) {
-    console.log(`${kind.padEnd(8)} ${passed[kind]} passed, ${failed[kind]} failed`)
-    allPassed += passed[kind]
-    allFailed += failed[kind]
-  }
-  console.log(`${allPassed} passed, ${allFailed} failed`)
-  return allFailed === 0
-}
-
-process.exitCode = (await main()) ? 0 : 1
+})

@@ -1,8 +1,8 @@
 // The process that is killed: it runs the project. Steps: statements, failpoints, and `E pipeline type` (events).
 import { run } from "../../src/engine/run-any.ts"
-import { FAILPOINTS, failpoints, systemPorts } from "../../src/testing/index.ts"
+import { FAILPOINTS } from "../../src/testing/index.ts"
 import { killProject } from "./kill-models-project.ts"
-import { obey, type SteppingOrders } from "./stepping.ts"
+import { obey, steppingPorts, type SteppingOrders } from "./stepping.ts"
 
 export interface ModelOrders extends SteppingOrders {
   readonly url: string
@@ -10,10 +10,7 @@ export interface ModelOrders extends SteppingOrders {
 }
 
 await obey<ModelOrders>(async ({ url, directory }, step) => {
-  const ports = {
-    ...systemPorts,
-    failpoints: failpoints(Object.fromEntries(FAILPOINTS.map((name) => [name, () => step(`F ${name}`)]))),
-  }
+  const ports = steppingPorts(step, FAILPOINTS)
   const ended: string[] = []
   for (const runnable of killProject().pipelines) {
     const on = (event: { pipeline: string; type: string }): void => step(`E ${event.pipeline} ${event.type}`)

@@ -4,13 +4,9 @@
 // ordinary run follow, and looks whether all months are right, none is there twice, and nothing is left over.
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
-import { parseArgs } from "node:util"
 import pg from "pg"
 import { seededRandom } from "../../src/core/random.ts"
 import { partitionsOf, run } from "../../src/index.ts"
-import { migrations } from "../../src/ledger/migrations/index.ts"
-import { migrate } from "../../src/postgres/migrate.ts"
-import { database } from "../../src/postgres/session.ts"
 import { FAILPOINTS } from "../../src/testing/index.ts"
 import type { ModelOrders } from "./kill-models-child.ts"
 import {
@@ -22,8 +18,12 @@ import {
   writeSales,
   type SoldFiles,
 } from "./kill-models-project.ts"
-import { KillServer } from "./kill-server.ts"
-import { trailOf } from "./stepping-process.ts"
+import { killsOf, placeOf } from "./kill-moments.ts"
+import type { KillServer } from "./kill-server.ts"
+import { LEFT_OVER, whatIsLeft } from "./left-over.ts"
+import { SteppingProcess } from "./stepping-process.ts"
+import type { KillAt } from "./stepping.ts"
+import { killTest, trialArguments, type Outcome } from "./trials.ts"
 
 const CHILD = fileURLToPath(new URL("kill-models-child.ts", import.meta.url))
 const DONE = "END completed completed completed completed"
@@ -33,15 +33,10 @@ const SCENARIOS = ["first run", "changed files"] as const
 type Scenario = (typeof SCENARIOS)[number]
 
 /** Queries that give nothing when all is well. */
-const LEFT_OVER: Readonly<Record<string, string>> = {
-  "a partition in progress": `SELECT pipeline_name || ' ' || partition_key AS line FROM ops.processed_partitions WHERE status <> 'completed'`,
-  "a month in progress": `SELECT pipeline_name || ' ' || month_key AS line FROM ops.processed_months WHERE status <> 'completed'`,
-  "an open checkpoint": `SELECT run_id || ' ' || stage || ' ' || checkpoint_key AS line FROM ops.pipeline_checkpoint WHERE status = 'in_progress'`,
-  "a lease": `SELECT pipeline_name || ' ' || partition_key AS line FROM ops.leases WHERE holder IS NOT NULL`,
-  "an open run": `SELECT pipeline_name || ' ' || run_id AS line FROM ops.runs WHERE status = 'running' OR holder IS NOT NULL`,
-  "staged progress": `SELECT run_id || ' ' || partition_key AS line FROM ops_staging.progress`,
-  "a staging table": `SELECT relname AS line FROM pg_class WHERE relnamespace = 'ops_staging'::regnamespace AND relkind = 'r'
-                        AND relname NOT IN ('progress', 'dead_letters')`,
+const UNFINISHED: Readonly<Record<string, string>> = {
+  ...LEFT_OVER,
+  "a partition is in progress": `SELECT pipeline_name || ' ' || partition_key AS line FROM ops.processed_partitions WHERE status <> 'completed'`,
+  "a month is in progress": `SELECT pipeline_name || ' ' || month_key AS line FROM ops.processed_months WHERE status <> 'completed'`,
 }
 
 const TABLES: Readonly<Record<string, string>> = {
@@ -69,10 +64,7 @@ async function faultsOf(url: string, sales: SoldFiles): Promise<string[]> {
           `${name}: ${is.length} rows for ${should.length}; ${more.length} too many: ${more[0]}; ${less.length} missing: ${less[0]}`,
         )
     }
-    for (const [what, query] of Object.entries(LEFT_OVER)) {
-      const found = await lines(query)
-      if (found.length > 0) faults.push(`${what} is left, ${found.length} times: ${found[0]}`)
-    }
+    faults.push(...(await whatIsLeft(UNFINISHED, lines)))
     for (const name of ["daily", "monthly"]) {
       const months = await lines(`SELECT month_key AS line FROM ops.processed_months WHERE pipeline_name = '${name}'`)
       if (months.join() !== monthsOf(sales).join()) faults.push(`months of ${name}: ${months.join(" ")}`)
@@ -115,10 +107,7 @@ class Bench {
   /** Databases to start from, and what an undisturbed run of each scenario does. */
   async prepare(): Promise<Record<Scenario, string[]>> {
     for (const scenario of SCENARIOS) await writeSales(this.#folder(scenario), this.salesOf(scenario))
-    await this.#server.query("CREATE DATABASE first_run TEMPLATE template0")
-    const session = await database(this.#server.urlOf("first_run")).connect()
-    await migrate(session, migrations)
-    await session.end()
+    await this.#server.create("first_run")
     const first = await this.#undisturbed("first run", "first_run", "changed_files")
     const changed = await this.#undisturbed("changed files", "changed_files", "last")
     return { "first run": first, "changed files": changed }
@@ -134,9 +123,8 @@ class Bench {
   }
 
   /** A kill, the ordinary run after it, and what is wrong then. */
-  async kill(scenario: Scenario, killAt: number): Promise<{ last: string; faults: string[] }> {
-    const name = await this.#server.copy(scenario === "first run" ? "first_run" : "changed_files", false)
-    try {
+  kill(scenario: Scenario, killAt: KillAt): Promise<Outcome> {
+    return this.#server.withCopy(scenario === "first run" ? "first_run" : "changed_files", async (name) => {
       const trail = await this.#run(scenario, name, killAt)
       const faults: string[] = []
       const options = { database: this.#server.urlOf(name), directory: this.#folder(scenario) }
@@ -145,20 +133,14 @@ class Bench {
         if (report.status !== "completed")
           faults.push(`the next run of ${runnable.name} ended ${report.status}: ${report.error?.message}`)
       }
-      return {
-        last: trail.at(-1) ?? "",
-        faults: [...faults, ...(await faultsOf(options.database, this.salesOf(scenario)))],
-      }
-    } catch (error) {
-      return { last: "", faults: [`the next run threw ${String(error)}`] }
-    } finally {
-      await this.#server.drop(name)
-    }
+      faults.push(...(await faultsOf(options.database, this.salesOf(scenario))))
+      return { last: trail.at(-1) ?? "", faults }
+    })
   }
 
-  #run(scenario: Scenario, name: string, killAt: number | undefined): Promise<string[]> {
+  #run(scenario: Scenario, name: string, killAt: KillAt | undefined): Promise<string[]> {
     const orders: ModelOrders = { url: this.#server.urlOf(name), directory: this.#folder(scenario), killAt }
-    return trailOf(CHILD, orders, join(this.#server.directory, "compiled"))
+    return new SteppingProcess<ModelOrders>(CHILD, { cache: this.#server.cache }).follow(orders)
   }
 
   #folder(scenario: Scenario): string {
@@ -166,66 +148,16 @@ class Bench {
   }
 }
 
-interface Moment {
-  readonly kind: string
-  readonly scenario: Scenario
-  readonly killAt: number
-}
-
-/** Each failpoint once in each scenario, at one of its hits by chance; then anywhere. */
-function momentsOf(trails: Record<Scenario, string[]>, random: number, seed: number): Moment[] {
-  const { next } = seededRandom(seed)
-  const one = <T>(among: readonly T[]): T => among[Math.floor(next() * among.length)] as T
-  const moments: Moment[] = []
-  for (const name of FAILPOINTS)
-    for (const scenario of SCENARIOS) {
-      const hits = trails[scenario].flatMap((line, i) => (line === `F ${name}` ? [i + 1] : []))
-      if (hits.length === 0) throw new Error(`an undisturbed ${scenario} never comes to ${name}`)
-      moments.push({ kind: name, scenario, killAt: one(hits) })
-    }
-  for (let n = 0; n < random; n++) {
-    const scenario = SCENARIOS[n % SCENARIOS.length] as Scenario
-    moments.push({ kind: "at random", scenario, killAt: 1 + Math.floor(next() * trails[scenario].length) })
-  }
-  return moments
-}
-
-async function main(): Promise<boolean> {
-  const { values, positionals } = parseArgs({
-    allowPositionals: true,
-    options: { seed: { type: "string" }, only: { type: "string" } },
-  })
-  const random = Number(positionals[0] ?? "20")
-  if (!Number.isInteger(random) || random < 0) throw new Error(`N is not a whole number: ${positionals[0]}`)
-  const seed = values.seed === undefined ? Math.floor(Math.random() * 1e6) : Number(values.seed)
-  const server = await KillServer.start()
-  const passed = new Map<string, number>()
-  const failed = new Map<string, number>()
-  try {
-    const bench = new Bench(server, seed)
-    const trails = await bench.prepare()
-    const moments = momentsOf(trails, random, seed)
-    console.log(
-      `seed ${seed}: ${moments.length} kills, of runs of ${SCENARIOS.map((name) => trails[name].length).join(" and ")} steps`,
-    )
-    for (const [i, { kind, scenario, killAt }] of moments.entries()) {
-      if (values.only !== undefined && Number(values.only) !== i + 1) continue
-      const { last, faults } = await bench.kill(scenario, killAt)
-      const counts = faults.length === 0 ? passed : failed
-      counts.set(kind, (counts.get(kind) ?? 0) + 1)
-      if (faults.length > 0)
-        console.log(
-          `FAILED  --seed ${seed} --only ${i + 1}: ${kind}, ${scenario}, after "${last}"\n  ${faults.join("\n  ")}`,
-        )
-    }
-  } finally {
-    await server.remove()
-  }
-  const sum = (counts: ReadonlyMap<string, number>): number => [...counts.values()].reduce((a, b) => a + b, 0)
-  for (const kind of [...FAILPOINTS, "at random"])
-    console.log(`${kind.padEnd(22)} ${passed.get(kind) ?? 0} passed, ${failed.get(kind) ?? 0} failed`)
-  console.log(`${sum(passed)} passed, ${sum(failed)} failed`)
-  return sum(failed) === 0
-}
-
-process.exitCode = (await main()) ? 0 : 1
+const args = trialArguments(20, {})
+await killTest(args, async (server, trials) => {
+  const bench = new Bench(server, args.seed)
+  const trails = await bench.prepare()
+  const random = seededRandom(args.seed)
+  const kills = killsOf(trails, FAILPOINTS, { count: args.count, random }).map((kill) => ({
+    ...kill,
+    about: `${kill.run}, ${placeOf(kill.killAt)}`,
+  }))
+  const steps = SCENARIOS.map((name) => trails[name].length)
+  console.log(`seed ${args.seed}: ${kills.length} kills, of runs of ${steps.join(" and ")} steps`)
+  await trials.play(kills, (kill) => bench.kill(kill.run, kill.killAt))
+})

@@ -1,8 +1,9 @@
 // Where in a run the kill test strikes.
 import { seededRandom, type Random } from "../../src/core/random.ts"
 import { FAILPOINTS } from "../../src/testing/index.ts"
-import type { Orders } from "./kill-child.ts"
 import type { Mode } from "./kill-data.ts"
+import type { KillAt } from "./stepping.ts"
+import type { Trial } from "./trials.ts"
 
 export const PHASES = ["staging", "publish", "after commit", "other"] as const
 export type Phase = (typeof PHASES)[number]
@@ -69,9 +70,8 @@ export function stepsByPhase(trail: readonly string[]): Map<Phase, number[]> {
 }
 
 /** One kill. All of it follows from the seed and the number. */
-export interface Moment extends Combination {
-  readonly number: number
-  readonly killAt: NonNullable<Orders["killAt"]>
+export interface Moment extends Combination, Trial {
+  readonly killAt: KillAt
   readonly standStill: boolean
   /** Between the child's call and the kill, when it does not stand still. */
   readonly delayMs: number
@@ -83,35 +83,51 @@ export interface Moment extends Combination {
 const DELAY_MS = 6
 const ONE_IN = 5
 
-/** The kill with that number: first every failpoint in every combination, then `N` at random. `trailOf` gives an undisturbed run. */
-export function momentOf(
-  seed: number,
-  number: number,
+/** All kills: first every failpoint in every combination, then `count` at random. `trailOf` gives an undisturbed run. */
+export function momentsOf(
+  { seed, count }: { readonly seed: number; readonly count: number },
   all: readonly Combination[],
   trailOf: (of: Combination) => readonly string[],
-): Moment {
-  const random = seededRandom(seed * 100_003 + number)
-  const atFailpoint = number <= failpointMoments(all)
-  const n = atFailpoint ? number - 1 : number - 1 - failpointMoments(all)
-  const combination = all[n % all.length] as Combination
-  const trail = trailOf(combination)
-  return {
-    number,
-    ...combination,
-    killAt: atFailpoint
-      ? failpointOf(FAILPOINTS[Math.floor(n / all.length)] as string, trail, random)
-      : { step: stepOf(Math.floor(n / all.length), trail, random) },
-    standStill: random.next() < 0.5,
-    delayMs: random.next() * DELAY_MS,
-    server:
-      number % ONE_IN !== 0 ? "lives" : random.next() < 0.5 ? "killed after the client" : "killed before the client",
-    continueFull: random.next() < 0.5,
-  }
+): Moment[] {
+  const planned = FAILPOINTS.length * all.length
+  return Array.from({ length: planned + count }, (_, i) => {
+    const random = seededRandom(seed * 100_003 + i + 1)
+    const n = i < planned ? i : i - planned
+    const combination = all[n % all.length] as Combination
+    const trail = trailOf(combination)
+    const turn = Math.floor(n / all.length)
+    const killAt =
+      i < planned ? hitOf(FAILPOINTS[turn] as string, trail, random) : { step: stepOf(turn, trail, random) }
+    const moment = {
+      ...combination,
+      killAt,
+      standStill: random.next() < 0.5,
+      delayMs: random.next() * DELAY_MS,
+      server:
+        (i + 1) % ONE_IN !== 0 ? "lives" : random.next() < 0.5 ? "killed after the client" : "killed before the client",
+      continueFull: random.next() < 0.5,
+    } as const
+    return { ...moment, kind: i < planned ? AT_FAILPOINT : AT_RANDOM, about: aboutOf(moment) }
+  })
 }
 
-export const failpointMoments = (all: readonly Combination[]): number => FAILPOINTS.length * all.length
+export const AT_FAILPOINT = "at a failpoint"
+export const AT_RANDOM = "at random"
 
-function failpointOf(name: string, trail: readonly string[], random: Random): { failpoint: string; nth: number } {
+const aboutOf = ({ mode, scenario, killAt, standStill, delayMs, server }: Omit<Moment, keyof Trial>): string =>
+  [
+    `${scenario}, ${mode}`,
+    placeOf(killAt),
+    standStill ? "standing still" : `${delayMs.toFixed(1)} ms later`,
+    `server ${server}`,
+  ].join(", ")
+
+/** In words. */
+export const placeOf = (killAt: KillAt): string =>
+  "step" in killAt ? `step ${killAt.step}` : `${killAt.failpoint} (${killAt.nth})`
+
+/** A time by chance of those at which an undisturbed run comes to that failpoint. */
+function hitOf(name: string, trail: readonly string[], random: Random): KillAt {
   const hits = trail.filter((line) => line === `F ${name}`).length
   if (hits === 0) throw new Error(`an undisturbed run never comes to the failpoint ${name}`)
   return { failpoint: name, nth: 1 + Math.floor(random.next() * hits) }
@@ -125,4 +141,28 @@ function stepOf(turn: number, trail: readonly string[], random: Random): number 
   const step = among[Math.floor(random.next() * among.length)]
   if (step === undefined) throw new Error(`an undisturbed run has no step in ${chosen}`)
   return step
+}
+
+/** A kill of one of several undisturbed runs, by their names. */
+export interface NamedKill<Name extends string> {
+  readonly kind: string
+  readonly run: Name
+  readonly killAt: KillAt
+}
+
+/** Each of these failpoints once in each run, then `count` anywhere, in turn. */
+export function killsOf<Name extends string>(
+  trails: Readonly<Record<Name, readonly string[]>>,
+  failpoints: readonly string[],
+  { count, random }: { readonly count: number; readonly random: Random },
+): NamedKill<Name>[] {
+  const runs = Object.keys(trails) as Name[]
+  const planned = failpoints.flatMap((name) =>
+    runs.map((run) => ({ kind: name, run, killAt: hitOf(name, trails[run], random) })),
+  )
+  const anywhere = Array.from({ length: count }, (_, n) => {
+    const run = runs[n % runs.length] as Name
+    return { kind: AT_RANDOM, run, killAt: { step: 1 + Math.floor(random.next() * trails[run].length) } }
+  })
+  return [...planned, ...anywhere]
 }

@@ -1,8 +1,8 @@
 // The process that is killed: it replays dead letters. Steps: statements and failpoints.
 import { replayLetters } from "../../src/engine/replay/replay.ts"
-import { failpoints, REPLAY_FAILPOINTS, systemPorts } from "../../src/testing/index.ts"
+import { REPLAY_FAILPOINTS } from "../../src/testing/index.ts"
 import { killOrders, replayOf, type Mode } from "./kill-replay-project.ts"
-import { obey, type SteppingOrders } from "./stepping.ts"
+import { obey, steppingPorts, type SteppingOrders } from "./stepping.ts"
 
 export interface ReplayOrders extends SteppingOrders {
   readonly url: string
@@ -11,9 +11,6 @@ export interface ReplayOrders extends SteppingOrders {
 }
 
 await obey<ReplayOrders>(async ({ url, directory, mode }, step) => {
-  const ports = {
-    ...systemPorts,
-    failpoints: failpoints(Object.fromEntries(REPLAY_FAILPOINTS.map((name) => [name, () => step(`F ${name}`)]))),
-  }
+  const ports = steppingPorts(step, REPLAY_FAILPOINTS)
   return (await replayLetters(killOrders(mode), { ...replayOf(url, directory), ports })).status
 })

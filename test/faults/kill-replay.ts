@@ -2,21 +2,19 @@
 //
 // Kills a replay of dead letters at every failpoint and at N random moments (in every third while another replay of the same letters
 // goes on), lets an ordinary one follow, and looks whether each letter has come to exactly one end and each record is in the table once.
-import { join } from "node:path"
 import { fileURLToPath } from "node:url"
-import { parseArgs } from "node:util"
 import pg from "pg"
 import { seededRandom } from "../../src/core/random.ts"
 import { replayLetters } from "../../src/engine/replay/replay.ts"
 import { run } from "../../src/index.ts"
-import { migrations } from "../../src/ledger/migrations/index.ts"
-import { migrate } from "../../src/postgres/migrate.ts"
-import { database } from "../../src/postgres/session.ts"
 import { REPLAY_FAILPOINTS } from "../../src/testing/index.ts"
+import { killsOf, placeOf, AT_RANDOM } from "./kill-moments.ts"
 import type { ReplayOrders } from "./kill-replay-child.ts"
 import { killOrders, monthly, ORDERS, PATCHED_PRICE, replayOf, writeOrders, type Mode } from "./kill-replay-project.ts"
-import { KillServer } from "./kill-server.ts"
-import { trailOf } from "./stepping-process.ts"
+import type { KillServer } from "./kill-server.ts"
+import { SteppingProcess } from "./stepping-process.ts"
+import type { KillAt } from "./stepping.ts"
+import { killTest, trialArguments, type Outcome, type Trial } from "./trials.ts"
 
 const CHILD = fileURLToPath(new URL("kill-replay-child.ts", import.meta.url))
 const MODES: readonly Mode[] = ["upsert", "append"]
@@ -88,22 +86,22 @@ class Bench {
     await writeOrders(this.#server.directory)
     const trails: Partial<Record<Mode, string[]>> = {}
     for (const mode of MODES) {
-      await this.#server.query(`CREATE DATABASE start_${mode} TEMPLATE template0`)
-      const url = this.#server.urlOf(`start_${mode}`)
-      const session = await database(url).connect()
-      await migrate(session, migrations)
-      await session.end()
-      await this.#follow(mode, url)
-      const name = await this.#server.copy(`start_${mode}`, false)
+      await this.#server.create(`start_${mode}`)
+      await this.#follow(mode, this.#server.urlOf(`start_${mode}`))
+      trails[mode] = await this.#undisturbed(mode)
+    }
+    return trails as Record<Mode, string[]>
+  }
+
+  #undisturbed(mode: Mode): Promise<string[]> {
+    return this.#server.withCopy(`start_${mode}`, async (name) => {
       const trail = await this.#child(mode, name, undefined)
       await this.#follow(mode, this.#server.urlOf(name))
       const faults = await faultsOf(this.#server.urlOf(name), false)
       if (trail.at(-1) !== "END completed" || faults.length > 0)
         throw new Error(`the undisturbed replay is wrong: ${trail.at(-1)}\n  ${faults.join("\n  ")}`)
-      await this.#server.drop(name)
-      trails[mode] = trail.slice(0, -1)
-    }
-    return trails as Record<Mode, string[]>
+      return trail.slice(0, -1)
+    })
   }
 
   /** Runs of the pipeline and of what is built from its table. */
@@ -116,96 +114,49 @@ class Bench {
   }
 
   /** A kill, an ordinary replay and run after it (or a replay beside it), and what is wrong then. */
-  async kill({ mode, killAt, beside }: Moment): Promise<{ last: string; faults: string[] }> {
-    const name = await this.#server.copy(`start_${mode}`, false)
-    const url = this.#server.urlOf(name)
-    const replay = () => replayLetters(killOrders(mode), replayOf(url, this.#server.directory))
-    try {
-      const other = beside ? replay() : undefined
-      const trail = await this.#child(mode, name, killAt)
+  kill({ run: mode, killAt, beside }: ReplayKill): Promise<Outcome> {
+    return this.#server.withCopy(`start_${mode}`, async (name) => {
+      const url = this.#server.urlOf(name)
+      const replay = () => replayLetters(killOrders(mode), replayOf(url, this.#server.directory))
+      const [trail, other] = await Promise.all([this.#child(mode, name, killAt), beside ? replay() : undefined])
       const faults: string[] = []
-      for (const report of [await other, await replay()])
+      for (const report of [other, await replay()])
         if (report !== undefined && report.status !== "completed")
           faults.push(`a replay ended ${report.status}: ${report.error?.message}`)
       await this.#follow(mode, url)
-      return { last: trail.at(-1) ?? "", faults: [...faults, ...(await faultsOf(url, beside))] }
-    } catch (error) {
-      return { last: "", faults: [`what followed threw ${String(error)}`] }
-    } finally {
-      await this.#server.drop(name)
-    }
+      faults.push(...(await faultsOf(url, beside)))
+      return { last: trail.at(-1) ?? "", faults }
+    })
   }
 
-  #child(mode: Mode, name: string, killAt: number | undefined): Promise<string[]> {
-    const { directory } = this.#server
+  #child(mode: Mode, name: string, killAt: KillAt | undefined): Promise<string[]> {
+    const { directory, cache } = this.#server
     const orders: ReplayOrders = { url: this.#server.urlOf(name), directory, mode, killAt }
-    return trailOf(CHILD, orders, join(directory, "compiled"))
+    return new SteppingProcess<ReplayOrders>(CHILD, { cache }).follow(orders)
   }
 }
 
-interface Moment {
-  readonly kind: string
-  readonly mode: Mode
-  readonly killAt: number
+interface ReplayKill extends Trial {
+  readonly run: Mode
+  readonly killAt: KillAt
   readonly beside: boolean
 }
 
-function momentsOf(trails: Record<Mode, string[]>, random: number, seed: number): Moment[] {
-  const { next } = seededRandom(seed)
-  const moments: Moment[] = []
-  for (const name of REPLAY_FAILPOINTS)
-    for (const mode of MODES) {
-      const hits = trails[mode].flatMap((line, i) => (line === `F ${name}` ? [i + 1] : []))
-      if (hits.length === 0) throw new Error(`an undisturbed replay never comes to ${name}`)
-      moments.push({ kind: name, mode, killAt: hits[Math.floor(next() * hits.length)] as number, beside: false })
-    }
-  for (let n = 0; n < random; n++) {
-    const mode = MODES[n % MODES.length] as Mode
-    const beside = n % 3 === 2
-    const killAt = 1 + Math.floor(next() * trails[mode].length)
-    moments.push({ kind: beside ? "beside another" : "at random", mode, killAt, beside })
-  }
-  return moments
-}
-
-async function main(): Promise<boolean> {
-  const { values, positionals } = parseArgs({
-    allowPositionals: true,
-    options: { seed: { type: "string" }, only: { type: "string" } },
+function replayKills(trails: Readonly<Record<Mode, string[]>>, count: number, seed: number): ReplayKill[] {
+  let atRandom = 0
+  return killsOf(trails, REPLAY_FAILPOINTS, { count, random: seededRandom(seed) }).map((kill) => {
+    const beside = kill.kind === AT_RANDOM && ++atRandom % 3 === 0
+    const about = `${kill.run}, ${placeOf(kill.killAt)}`
+    return { ...kill, beside, about, kind: beside ? "beside another" : kill.kind }
   })
-  const random = Number(positionals[0] ?? "20")
-  if (!Number.isInteger(random) || random < 0) throw new Error(`N is not a whole number: ${positionals[0]}`)
-  const seed = values.seed === undefined ? Math.floor(Math.random() * 1e6) : Number(values.seed)
-  const server = await KillServer.start()
-  let passed = 0
-  let failed = 0
-  const kinds = new Map<string, number>()
-  try {
-    const bench = new Bench(server)
-    const trails = await bench.prepare()
-    const moments = momentsOf(trails, random, seed)
-    console.log(
-      `seed ${seed}: ${moments.length} kills, of replays of ${MODES.map((m) => trails[m].length).join(" and ")} steps`,
-    )
-    for (const [i, moment] of moments.entries()) {
-      if (values.only !== undefined && Number(values.only) !== i + 1) continue
-      const { last, faults } = await bench.kill(moment)
-      if (faults.length === 0) {
-        passed++
-        kinds.set(moment.kind, (kinds.get(moment.kind) ?? 0) + 1)
-        continue
-      }
-      failed++
-      console.log(
-        `FAILED  --seed ${seed} --only ${i + 1}: ${moment.kind}, ${moment.mode}, after "${last}"\n  ${faults.join("\n  ")}`,
-      )
-    }
-  } finally {
-    await server.remove()
-  }
-  for (const [kind, count] of kinds) console.log(`${kind.padEnd(24)} ${count} passed`)
-  console.log(`${passed} passed, ${failed} failed`)
-  return failed === 0
 }
 
-process.exitCode = (await main()) ? 0 : 1
+const args = trialArguments(20, {})
+await killTest(args, async (server, trials) => {
+  const bench = new Bench(server)
+  const trails = await bench.prepare()
+  const kills = replayKills(trails, args.count, args.seed)
+  const steps = MODES.map((mode) => trails[mode].length)
+  console.log(`seed ${args.seed}: ${kills.length} kills, of replays of ${steps.join(" and ")} steps`)
+  await trials.play(kills, (kill) => bench.kill(kill))
+})

@@ -4,7 +4,10 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import pg from "pg"
 import { openDatabase } from "../../src/index.ts"
+import { migrations } from "../../src/ledger/migrations/index.ts"
 import { startEmbedded, stopEmbedded } from "../../src/postgres/embedded.ts"
+import { migrate } from "../../src/postgres/migrate.ts"
+import { database } from "../../src/postgres/session.ts"
 
 /** Characters. */
 const LOG_SHOWN = 4_000
@@ -29,6 +32,11 @@ export class KillServer {
     return new KillServer(directory, url, dataDirectory)
   }
 
+  /** Folder for what node makes of the sources that processes load. */
+  get cache(): string {
+    return join(this.directory, "compiled")
+  }
+
   /** The URL of a database on it. */
   urlOf(name: string): string {
     const url = new URL(this.#url)
@@ -44,6 +52,28 @@ export class KillServer {
     // a checkpoint makes it log the next value.
     if (toCrash) await this.query("CHECKPOINT")
     return name
+  }
+
+  /** A copy for as long as `body` lasts. */
+  async withCopy<T>(template: string, body: (name: string) => Promise<T>, toCrash = false): Promise<T> {
+    const name = await this.copy(template, toCrash)
+    try {
+      const result = await body(name)
+      await this.drop(name)
+      return result
+    } catch (error) {
+      // What went wrong first is what is wanted.
+      await this.drop(name).catch(() => undefined)
+      throw error
+    }
+  }
+
+  /** A new database with the tables that Spillway keeps for itself. */
+  async create(name: string): Promise<void> {
+    await this.query(`CREATE DATABASE ${name} TEMPLATE template0`)
+    const session = await database(this.urlOf(name)).connect()
+    await migrate(session, migrations)
+    await session.end()
   }
 
   async drop(name: string): Promise<void> {

@@ -2,6 +2,7 @@
 import pg from "pg"
 import { letterText, rowText, type Expected, type Mode } from "./kill-data.ts"
 import { targetOf } from "./kill-pipelines.ts"
+import { LEFT_OVER, whatIsLeft } from "./left-over.ts"
 
 /** Sections of sorted lines. */
 export type State = Readonly<Record<string, readonly string[]>>
@@ -33,13 +34,7 @@ const OF_THE_RUN: Readonly<Record<string, string>> = {
 
 /** Queries that give nothing when all is well. */
 const FORBIDDEN: Readonly<Record<string, string>> = {
-  "a lease is held": `SELECT partition_key || ' by ' || holder AS line FROM ops.leases WHERE holder IS NOT NULL`,
-  "a run is open": `SELECT run_id || ' ' || status AS line FROM ops.runs WHERE status = 'running' OR holder IS NOT NULL`,
-  "a checkpoint is open": `SELECT run_id || ' ' || stage || ' ' || checkpoint_key AS line FROM ops.pipeline_checkpoint WHERE status = 'in_progress'`,
-  "a staging table is left": `SELECT relname AS line FROM pg_class WHERE relnamespace = 'ops_staging'::regnamespace AND relkind = 'r'
-                                AND relname NOT IN ('progress', 'dead_letters')`,
-  "progress is left": `SELECT run_id || ' ' || partition_key AS line FROM ops_staging.progress`,
-  "a staged letter is left": `SELECT run_id || ' ' || id AS line FROM ops_staging.dead_letters`,
+  ...LEFT_OVER,
   "a partition is not in balance": `SELECT partition_key || ' ' || counts AS line FROM ops.processed_partitions
      WHERE (counts->>'read')::int + (counts->>'expanded')::int <> (counts->>'inserted')::int + (counts->>'updated')::int + (counts->>'unchanged')::int
          + (counts->>'duplicate')::int + (counts->>'superseded')::int + (counts->>'filtered')::int + (counts->>'deadLettered')::int`,
@@ -72,11 +67,6 @@ export async function inspect(url: string, mode: Mode, withLines = true): Promis
       return state
     }
     const table = targetOf(mode)
-    const wrong: string[] = []
-    for (const [name, sql] of Object.entries(FORBIDDEN)) {
-      const found = await lines(sql)
-      if (found.length > 0) wrong.push(`${name}, ${found.length} times: ${found[0]}`)
-    }
     const { rows: sums } = await client.query<{ runs: number; accounted: number; there: number }>(
       `SELECT count(*)::int AS runs, coalesce(sum((counts->>'inserted')::int - (counts->>'deleted')::int), 0)::int AS accounted,
               (SELECT count(*) FROM ${table})::int AS there FROM ops.runs`,
@@ -88,7 +78,7 @@ export async function inspect(url: string, mode: Mode, withLines = true): Promis
     return {
       state: { rows: await lines(rowsSql(mode)), ...(await sections(LEDGER)) },
       ofTheRun: await sections(OF_THE_RUN),
-      wrong,
+      wrong: await whatIsLeft(FORBIDDEN, lines),
       runs,
       rows: { there, accounted },
       tuples: new Map(tuples.map((row) => [row.source, row.tuples])),

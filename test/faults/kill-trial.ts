@@ -1,16 +1,18 @@
 // One kill, the ordinary run after it, and whether everything is as it would have been without.
 import { join } from "node:path"
-import { migrations } from "../../src/ledger/migrations/index.ts"
+import { fileURLToPath } from "node:url"
 import { runPipeline, type RunEvent, type RunReport } from "../../src/index.ts"
-import { database } from "../../src/postgres/session.ts"
-import { migrate } from "../../src/postgres/migrate.ts"
 import type { Orders } from "./kill-child.ts"
 import { expected, makeDatasets, writeDataset, type Datasets, type Expected } from "./kill-data.ts"
 import { phaseAfter, type Combination, type Moment, type Phase, type Scenario } from "./kill-moments.ts"
 import { BATCH_RECORDS, killPipeline } from "./kill-pipelines.ts"
 import type { KillServer } from "./kill-server.ts"
 import { differences, inspect, type Inspection } from "./kill-state.ts"
-import { Victim } from "./kill-victim.ts"
+import { SteppingProcess } from "./stepping-process.ts"
+import type { Outcome as TrialOutcome } from "./trials.ts"
+import { pass } from "./waiting.ts"
+
+const CHILD = fileURLToPath(new URL("kill-child.ts", import.meta.url))
 
 /** A run that nothing disturbed. */
 interface Reference {
@@ -20,15 +22,12 @@ interface Reference {
   readonly after: Inspection
 }
 
-export interface Outcome {
+export interface Outcome extends TrialOutcome {
   readonly phase: Phase
-  /** The trail's last line before the kill. */
-  readonly last: string
   /** Of the run after the kill: it went on with the killed one. */
   readonly resumed: boolean
   /** Records beyond those there are that both runs together read and staged; undefined where it says nothing: the server was killed too, or the work was begun anew on purpose. */
   readonly again: { readonly read: number; readonly staged: number } | undefined
-  readonly faults: readonly string[]
 }
 
 /** Batches that are read and not yet staged: a batch is copied while it is read. */
@@ -41,11 +40,11 @@ const startOf = ({ mode, scenario }: Combination): string =>
   scenario === "first run" ? EMPTY : nameOf({ mode, scenario: "first run" })
 const folderOf = (scenario: Scenario): "base" | "changed" => (scenario === "changed file" ? "changed" : "base")
 
-export class Trials {
+export class Bench {
   readonly #server: KillServer
   readonly #data: Datasets
   readonly #references = new Map<string, Reference>()
-  #next: Victim
+  #next: SteppingProcess<Orders>
 
   private constructor(server: KillServer, data: Datasets) {
     this.#server = server
@@ -54,20 +53,17 @@ export class Trials {
   }
 
   /** Writes the data, and runs every combination once without disturbing it; throws when one is not what the data demand. */
-  static async prepare(server: KillServer, seed: number, all: readonly Combination[]): Promise<Trials> {
+  static async prepare(server: KillServer, seed: number, all: readonly Combination[]): Promise<Bench> {
     const data = makeDatasets(seed)
-    const trials = new Trials(server, data)
+    const bench = new Bench(server, data)
     for (const folder of ["base", "changed"] as const) await writeDataset(join(server.directory, folder), data[folder])
-    await server.query(`CREATE DATABASE ${EMPTY} TEMPLATE template0`)
-    const session = await database(server.urlOf(EMPTY)).connect()
-    await migrate(session, migrations)
-    await session.end()
+    await server.create(EMPTY)
     for (const mode of new Set(all.map((combination) => combination.mode))) {
-      await trials.#refer({ mode, scenario: "first run" })
+      await bench.#refer({ mode, scenario: "first run" })
       for (const combination of all)
-        if (combination.mode === mode && combination.scenario !== "first run") await trials.#refer(combination)
+        if (combination.mode === mode && combination.scenario !== "first run") await bench.#refer(combination)
     }
-    return trials
+    return bench
   }
 
   trailOf(combination: Combination): readonly string[] {
@@ -82,7 +78,7 @@ export class Trials {
     const { mode, scenario } = combination
     const name = nameOf(combination)
     await this.#server.query(`CREATE DATABASE ${name} TEMPLATE ${startOf(combination)}`)
-    const trail = await this.#victim().run({ ...this.#orders(combination, name), killAt: undefined, standStill: false })
+    const trail = await this.#victim().follow({ ...this.#orders(combination, name), killAt: undefined })
     if (trail.at(-1)?.startsWith("END completed") !== true)
       throw new Error(`the undisturbed ${name} ended so: ${trail.at(-1)}`)
     const after = await inspect(this.#server.urlOf(name), mode, mode === "append" || scenario !== "changed file")
@@ -104,14 +100,14 @@ export class Trials {
   }
 
   /** A process that is ready; another one gets ready meanwhile. */
-  #victim(): Victim {
+  #victim(): SteppingProcess<Orders> {
     const victim = this.#next
     this.#next = this.#another()
     return victim
   }
 
-  #another(): Victim {
-    return new Victim(join(this.#server.directory, "compiled"))
+  #another(): SteppingProcess<Orders> {
+    return new SteppingProcess(CHILD, { cache: this.#server.cache })
   }
 
   #orders({ mode, scenario }: Combination, name: string): Omit<Orders, "killAt" | "standStill"> {
@@ -119,11 +115,14 @@ export class Trials {
     return { mode, url: this.#server.urlOf(name), directory, full: scenario === "re-run" }
   }
 
-  async run(moment: Moment): Promise<Outcome> {
+  run(moment: Moment): Promise<Outcome> {
+    return this.#server.withCopy(startOf(moment), (name) => this.#runIn(name, moment), moment.server !== "lives")
+  }
+
+  async #runIn(name: string, moment: Moment): Promise<Outcome> {
     const { mode } = moment
-    const name = await this.#server.copy(startOf(moment), moment.server !== "lives")
     const orders = { ...this.#orders(moment, name), killAt: moment.killAt, standStill: moment.standStill }
-    const trail = await this.#victim().runToDeath(orders, (kill) => this.#strike(moment, kill))
+    const trail = await this.#victim().follow(orders, (kill) => this.#strike(moment, kill))
     if (moment.server !== "lives") await this.#server.restart()
 
     const events: RunEvent[] = []
@@ -136,7 +135,6 @@ export class Trials {
     ).catch((error: unknown) => void thrown.push(`the run after the kill threw ${String(error)}`))
     const after = await inspect(this.#server.urlOf(name), mode)
     const faults = [...thrown, ...(report === undefined ? [] : this.#faults(moment, report, after))]
-    await this.#server.drop(name)
 
     const resumed = report !== undefined && report.attempt > 1
     const counted = moment.server === "lives" && (resumed || moment.scenario !== "re-run")
@@ -150,8 +148,7 @@ export class Trials {
   }
 
   async #strike(moment: Moment, kill: () => void): Promise<void> {
-    const until = performance.now() + (moment.standStill ? 0 : moment.delayMs)
-    while (performance.now() < until) await new Promise((resolve) => setImmediate(resolve))
+    if (!moment.standStill) await pass(moment.delayMs)
     if (moment.server === "killed before the client") await this.#server.kill()
     kill()
     if (moment.server === "killed after the client") await this.#server.kill()

@@ -1,66 +1,29 @@
 // npm run test:kill -- N [--seed S] [--only K] [--scenario "first run"]
 //
 // Kills a run at every failpoint and at N random moments, lets an ordinary run follow, and compares.
-import { parseArgs } from "node:util"
-import {
-  combinations,
-  failpointMoments,
-  momentOf,
-  PHASES,
-  SCENARIOS,
-  type Moment,
-  type Scenario,
-} from "./kill-moments.ts"
+import { AT_RANDOM, combinations, momentsOf, PHASES, SCENARIOS, type Moment, type Scenario } from "./kill-moments.ts"
 import { BATCH_RECORDS } from "./kill-pipelines.ts"
-import { KillServer } from "./kill-server.ts"
-import { Trials, type Outcome } from "./kill-trial.ts"
+import { Bench, type Outcome } from "./kill-trial.ts"
+import { killTest, trialArguments } from "./trials.ts"
 
-interface Options {
-  readonly random: number
-  readonly seed: number
-  readonly only: number | undefined
-  readonly scenarios: readonly Scenario[]
+function scenariosOf(name: string): readonly Scenario[] {
+  if (name === "") return SCENARIOS
+  const found = SCENARIOS.filter((scenario) => scenario === name)
+  if (found.length === 0) throw new Error(`there is no scenario "${name}", only ${SCENARIOS.join(", ")}`)
+  return found
 }
-
-function options(): Options {
-  const { values, positionals } = parseArgs({
-    allowPositionals: true,
-    options: { seed: { type: "string" }, only: { type: "string" }, scenario: { type: "string", multiple: true } },
-  })
-  const whole = (name: string, text: string): number => {
-    if (!/^\d+$/.test(text)) throw new Error(`${name} is not a whole number: ${text}`)
-    return Number(text)
-  }
-  const scenarios = values.scenario ?? [...SCENARIOS]
-  const unknown = scenarios.find((name) => !SCENARIOS.includes(name as Scenario))
-  if (unknown !== undefined) throw new Error(`there is no scenario "${unknown}", only ${SCENARIOS.join(", ")}`)
-  return {
-    random: whole("N", positionals[0] ?? "20"),
-    seed: values.seed === undefined ? Math.floor(Math.random() * 1e6) : whole("--seed", values.seed),
-    only: values.only === undefined ? undefined : whole("--only", values.only),
-    scenarios: scenarios as Scenario[],
-  }
-}
-
-const describe = ({ mode, scenario, killAt, standStill, delayMs, server }: Moment): string =>
-  [
-    `${scenario}, ${mode}`,
-    "step" in killAt ? `step ${killAt.step}` : `${killAt.failpoint} (${killAt.nth})`,
-    standStill ? "standing still" : `${delayMs.toFixed(1)} ms later`,
-    `server ${server}`,
-  ].join(", ")
 
 interface Done {
-  readonly moment: Moment
+  readonly trial: Moment
   readonly outcome: Outcome
 }
 
-function histogram(done: readonly Done[], atRandom: (moment: Moment) => boolean): string {
+function histogram(done: readonly Done[]): string {
   const lines = PHASES.map((phase) => {
     const here = done.filter(({ outcome }) => outcome.phase === phase)
-    const random = here.filter(({ moment }) => atRandom(moment))
-    const server = here.filter(({ moment }) => moment.server !== "lives").length
-    const counts = SCENARIOS.map((scenario) => here.filter(({ moment }) => moment.scenario === scenario).length)
+    const random = here.filter(({ trial }) => trial.kind === AT_RANDOM)
+    const server = here.filter(({ trial }) => trial.server !== "lives").length
+    const counts = SCENARIOS.map((scenario) => here.filter(({ trial }) => trial.scenario === scenario).length)
     return [
       phase,
       random.length,
@@ -94,47 +57,17 @@ function again(done: readonly Done[]): string {
   ].join("\n")
 }
 
-async function main(): Promise<boolean> {
-  const { random, seed, only, scenarios } = options()
-  const all = combinations(scenarios)
-  const planned = failpointMoments(all)
-  const numbers = only === undefined ? Array.from({ length: planned + random }, (_, i) => i + 1) : [only]
-  console.log(
-    `seed ${seed}: ${numbers.length} kills (${only === undefined ? `${planned} at failpoints, ${random} at random` : `number ${only}`})`,
-  )
-  const started = performance.now()
-  const seconds = (): string => `${((performance.now() - started) / 1000).toFixed(1)} s`
-  const server = await KillServer.start()
-  const done: Done[] = []
-  let trials: Trials | undefined
+const args = trialArguments(20, { scenario: "" })
+const all = combinations(scenariosOf(args.further.scenario))
+await killTest(args, async (server, trials) => {
+  const bench = await Bench.prepare(server, args.seed, all)
   try {
-    trials = await Trials.prepare(server, seed, all)
-    console.log(
-      `prepared in ${seconds()}; an undisturbed run takes ${all.map((one) => trials?.trailOf(one).filter((line) => /^[EFQ] /.test(line)).length).join(", ")} steps`,
-    )
-    for (const number of numbers) {
-      const moment = momentOf(seed, number, all, (combination) => (trials as Trials).trailOf(combination))
-      const outcome = await trials.run(moment).catch((error: unknown) => {
-        console.log(`BROKEN  --seed ${seed} --only ${number}: ${describe(moment)}`)
-        throw error
-      })
-      done.push({ moment, outcome })
-      if (outcome.faults.length > 0)
-        console.log(
-          `FAILED  --seed ${seed} --only ${number}: ${describe(moment)}; killed in ${outcome.phase} after "${outcome.last}"\n  ${outcome.faults.join("\n  ")}`,
-        )
-      else if (only !== undefined)
-        console.log(`${describe(moment)}; killed in ${outcome.phase} after "${outcome.last}"`)
-      if (done.length % 50 === 0) console.log(`${done.length} of ${numbers.length} after ${seconds()}`)
-    }
+    const moments = momentsOf(args, all, (combination) => bench.trailOf(combination))
+    const steps = all.map((one) => bench.trailOf(one).filter((line) => /^[EFQ] /.test(line)).length)
+    console.log(`seed ${args.seed}: ${moments.length} kills, of runs of ${steps.join(", ")} steps`)
+    const done = await trials.play(moments, (moment) => bench.run(moment))
+    console.log(`${histogram(done)}\n${again(done)}`)
   } finally {
-    trials?.dispose()
-    await server.remove()
+    bench.dispose()
   }
-  const failed = done.filter(({ outcome }) => outcome.faults.length > 0).length
-  console.log(`${histogram(done, (moment) => moment.number > planned)}\n${again(done)}\n${seconds()} in all`)
-  console.log(`${done.length - failed} passed, ${failed} failed`)
-  return failed === 0
-}
-
-process.exitCode = (await main()) ? 0 : 1
+})

@@ -1,23 +1,71 @@
 // The outside of a process that is killed: its trail, and the kill where it calls for it.
-import { spawn } from "node:child_process"
+import { spawn, type ChildProcess } from "node:child_process"
 import { once } from "node:events"
 import { createInterface } from "node:readline"
-import type { Readable } from "node:stream"
+import type { Readable, Writable } from "node:stream"
 import type { SteppingOrders } from "./stepping.ts"
 
-/** Runs `script` in a process of its own, killed where it calls for it; what it did. `cache` keeps compiled code between runs. */
-export async function trailOf(script: string, orders: SteppingOrders, cache: string): Promise<string[]> {
-  const child = spawn(process.execPath, [script], {
-    env: { ...process.env, NODE_COMPILE_CACHE: cache },
-    stdio: ["pipe", "ignore", "inherit", "pipe"],
-  })
-  const exited = once(child, "exit")
-  child.stdin?.end(`${JSON.stringify(orders)}\n`)
-  const trail: string[] = []
-  for await (const line of createInterface(child.stdio[3] as Readable)) {
-    if (line === "KILL") child.kill("SIGKILL")
-    else if (line !== "READY") trail.push(line)
+/** What happens at the call for the kill: sooner or later it must use `kill`. */
+export type Strike = (kill: () => void) => void | Promise<void>
+
+export interface SteppingOptions {
+  /** Folder for what node makes of the sources: every process after the first starts in half the time. */
+  readonly cache: string
+  /** The folder it runs in. Default: this one. */
+  readonly directory?: string
+  /** Default: that of this process. */
+  readonly env?: NodeJS.ProcessEnv
+  /** Modules that it loads first. */
+  readonly imports?: readonly string[]
+}
+
+/** A process that has loaded its script and waits for its orders. */
+export class SteppingProcess<Orders extends SteppingOrders> {
+  readonly #child: ChildProcess
+  readonly #exited: Promise<unknown>
+
+  constructor(script: string, { cache, directory, env = process.env, imports = [] }: SteppingOptions) {
+    this.#child = spawn(process.execPath, [...imports.flatMap((module) => ["--import", module]), script], {
+      cwd: directory,
+      env: { ...env, NODE_COMPILE_CACHE: cache },
+      stdio: ["pipe", "ignore", "inherit", "pipe"],
+    })
+    this.#exited = once(this.#child, "exit")
   }
-  await exited
-  return trail
+
+  get pid(): number {
+    return this.#child.pid as number
+  }
+
+  /** Gives it its orders; what it did, when it is dead. Throws when it died of something else than its end or a kill. */
+  async follow(orders: Orders, strike: Strike = (kill) => kill()): Promise<string[]> {
+    const input = this.#child.stdin as Writable
+    input.on("error", () => undefined)
+    input.end(`${JSON.stringify(orders)}\n`)
+    const trail: string[] = []
+    let struck: Promise<void> | undefined
+    for await (const line of createInterface(this.#child.stdio[3] as Readable)) {
+      if (line !== "KILL") trail.push(line)
+      else if (struck === undefined) {
+        struck = (async () => strike(() => this.kill()))()
+        struck.catch(() => this.kill())
+      }
+    }
+    await this.#exited
+    await struck
+    const { exitCode, signalCode } = this.#child
+    if (exitCode !== 0 && signalCode !== "SIGKILL")
+      throw new Error(`the process that was to be killed ended by itself (${exitCode ?? signalCode}): ${trail.at(-1)}`)
+    return trail
+  }
+
+  /** At once, and without a word. */
+  kill(): void {
+    this.#child.kill("SIGKILL")
+  }
+
+  /** As Ctrl-C would. */
+  interrupt(): void {
+    this.#child.kill("SIGINT")
+  }
 }

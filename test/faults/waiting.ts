@@ -24,3 +24,9 @@ export function barrier(): { reached: Promise<void>; wait: () => Promise<void>; 
     open: () => opened.resolve(),
   }
 }
+
+/** Lets that time pass, exact to less than a millisecond. */
+export async function pass(ms: number): Promise<void> {
+  const end = performance.now() + ms
+  while (performance.now() < end) await new Promise((resolve) => setImmediate(resolve))
+}
