@@ -10,15 +10,23 @@ export interface MeasuredProcess {
   readonly stdout: string
 }
 
-/** Runs a program to its end and measures it from outside. `feed` is its standard input. Throws when it fails in another way than `exits` say. */
+export interface ProcessOptions {
+  /** Exit codes that are no failure. Default: 0. */
+  readonly exits?: readonly number[]
+  readonly feed?: Iterable<string>
+  readonly env?: NodeJS.ProcessEnv
+}
+
+/** Runs a program to its end and measures it from outside. `feed` is its standard input, `env` adds to its environment. Throws when it fails in another way than `exits` say. */
 export async function runProcess(
   program: string,
   args: readonly string[],
-  { exits = [0], feed }: { readonly exits?: readonly number[]; readonly feed?: Iterable<string> } = {},
+  { exits = [0], feed, env }: ProcessOptions = {},
 ): Promise<MeasuredProcess> {
   const start = performance.now()
   const child = spawn(program, args, {
-    env: { ...process.env, PATH: `${dirname(process.execPath)}:${process.env["PATH"]}` },
+    // The first line of commands asks for `node`: the one that runs this.
+    env: { ...process.env, PATH: `${dirname(process.execPath)}:${process.env["PATH"]}`, ...env },
     stdio: ["pipe", "pipe", "pipe"],
   })
   let peakBytes: number | undefined
