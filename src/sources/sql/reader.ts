@@ -11,6 +11,12 @@ import { asText, valueOf, type QueryColumn } from "./values.ts"
 
 type TextRow = Record<string, string | null>
 
+interface Fetch {
+  readonly rows: readonly TextRow[]
+  /** Of its text. */
+  readonly bytes: number
+}
+
 /** Rows of the first fetch; the next take as many as make a batch. */
 const FIRST_FETCH = 200
 const MOST_ROWS = 16_384
@@ -18,10 +24,7 @@ const MOST_ROWS = 16_384
 const BATCH_BYTES = 1 << 20
 
 /** Takes rows from the server as they are wanted: as many at once as make a batch of about a megabyte. */
-async function* fetched(
-  session: Session,
-  select: string,
-): AsyncGenerator<{ rows: TextRow[]; bytes: number }, void, void> {
+async function* fetched(session: Session, select: string): AsyncGenerator<Fetch, void, void> {
   await session.query(`DECLARE spillway_rows NO SCROLL CURSOR FOR ${select}`)
   for (let count = FIRST_FETCH; ;) {
     const { rows } = await session.query<TextRow>(`FETCH ${count} FROM spillway_rows`)
@@ -44,6 +47,22 @@ function recordOf(row: TextRow, columns: readonly QueryColumn[], exact: Readonly
   )
 }
 
+function batchOf(
+  { rows, bytes }: Fetch,
+  columns: readonly QueryColumn[],
+  { first, position }: { readonly first: number; readonly position: Position },
+  { exact, maxRecordBytes }: SourceContext,
+): Batch {
+  return new RowBatch({
+    length: rows.length,
+    position,
+    first,
+    bytes,
+    maxRecordBytes,
+    make: (i) => recordOf(rows[i] as TextRow, columns, exact),
+  })
+}
+
 /** The columns as text, under names that no query can confuse. */
 const selected = (columns: readonly QueryColumn[]): string =>
   columns.map((column, i) => `${asText(column)} AS c${i}`).join(", ")
@@ -62,27 +81,17 @@ export class QueryReader implements PartitionReader {
   }
 
   async *[Symbol.asyncIterator](): AsyncGenerator<Batch, void, void> {
-    const { exact, maxRecordBytes, signal } = this.#context
+    const { signal } = this.#context
     const transaction = new ReadTransaction(this.#connection, this.#context)
     try {
       const session = await transaction.begin()
       const columns = await columnsOf(session, this.#query)
       this.columns = columns.map((column) => column.name)
       let read = 0
-      for await (const { rows, bytes } of fetched(
-        session,
-        `SELECT ${selected(columns)} FROM (${this.#query}\n) AS q`,
-      )) {
+      for await (const fetchedRows of fetched(session, `SELECT ${selected(columns)} FROM (${this.#query}\n) AS q`)) {
         const first = read + 1
-        read += rows.length
-        yield new RowBatch({
-          length: rows.length,
-          position: { row: read },
-          first,
-          bytes,
-          maxRecordBytes,
-          make: (i) => recordOf(rows[i] as TextRow, columns, exact),
-        })
+        read += fetchedRows.rows.length
+        yield batchOf(fetchedRows, columns, { first, position: { row: read } }, this.#context)
         signal.throwIfAborted()
       }
     } catch (error) {
@@ -139,24 +148,17 @@ export class SliceReader implements PartitionReader {
   }
 
   async *#readOn(): AsyncGenerator<Batch, void, void> {
-    const { exact, maxRecordBytes, signal } = this.#context
+    const { signal } = this.#context
     const transaction = new ReadTransaction(this.#connection, this.#context)
     try {
       const session = await transaction.begin()
       const columns = await columnsOf(session, this.#slicing.query)
       const sql = await sliceSql(session, this.#slicing)
       this.columns = columns.map((column) => column.name)
-      for await (const { rows, bytes } of fetched(session, this.#select(sql, columns))) {
+      for await (const fetchedRows of fetched(session, this.#select(sql, columns))) {
         const first = (this.#at?.row ?? 0) + 1
-        this.#at = this.#behind(rows, first)
-        yield new RowBatch({
-          length: rows.length,
-          position: { ...this.#at },
-          first,
-          bytes,
-          maxRecordBytes,
-          make: (i) => recordOf(rows[i] as TextRow, columns, exact),
-        })
+        this.#at = this.#behind(fetchedRows.rows, first)
+        yield batchOf(fetchedRows, columns, { first, position: { ...this.#at } }, this.#context)
         signal.throwIfAborted()
       }
     } catch (error) {
