@@ -1,10 +1,11 @@
-import { readFile, readdir } from "node:fs/promises"
+import { mkdtemp, readFile, readdir, rm } from "node:fs/promises"
 import { createServer, type Server } from "node:http"
 import type { AddressInfo } from "node:net"
+import { tmpdir } from "node:os"
 import { join } from "node:path"
 import chromium from "@sparticuz/chromium"
 import type { Page } from "playwright-core"
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest"
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from "vitest"
 import { z } from "zod"
 import type { SourceContext } from "../../src/core/contracts.ts"
 import type { SpillwayError } from "../../src/core/errors.ts"
@@ -40,6 +41,7 @@ const SHELL = `<!doctype html><title>Shop</title><ul id="list"></ul><p id="state
 
 let server: Server
 let origin = ""
+let executablePath = ""
 /** How often to answer for a page's items with 500, by page. */
 let failures: Record<number, number> = {}
 let asked: string[] = []
@@ -58,6 +60,7 @@ async function freePort(): Promise<number> {
 const item = (id: number) => ({ id, name: id === 6 ? oddName : `item ${id}` })
 
 beforeAll(async () => {
+  executablePath = await chromium.executablePath()
   server = createServer((asking, answering) => {
     const url = new URL(asking.url ?? "/", "http://x")
     asked.push(asking.url ?? "")
@@ -100,7 +103,7 @@ const extract = (page: Page) =>
     "[...document.querySelectorAll('#list li')].map((row) => ({ id: Number(row.dataset.id), name: row.textContent }))",
   )
 
-async function shop(options: Partial<BrowserOptions> = {}) {
+function shop(options: Partial<BrowserOptions> = {}) {
   return browser({
     url: `${origin}/`,
     extract,
@@ -108,15 +111,15 @@ async function shop(options: Partial<BrowserOptions> = {}) {
     ready: "#list li",
     timeout: "2 seconds",
     retries: { attempts: 2, baseDelay: 1 },
-    launch: { executablePath: await chromium.executablePath(), args: chromium.args },
+    launch: { executablePath, args: chromium.args },
     ...options,
   })
 }
 
-async function loaded(options: Partial<BrowserOptions> = {}) {
+function loaded(options: Partial<BrowserOptions> = {}) {
   return pipeline({
     name: "shop",
-    source: await shop(options),
+    source: shop(options),
     schema: z.object({ id: z.int(), name: z.string().regex(/^item/) }),
     checks: [passRate(0.5)],
     sink: table("bronze.items", { key: ["id"] }),
@@ -139,7 +142,7 @@ describe("rendered pages", () => {
       })
       return extract(page)
     }
-    expect(await bed.run(await loaded({ ...options, extract: waited }))).toMatchObject({
+    expect(await bed.run(loaded({ ...options, extract: waited }))).toMatchObject({
       status: "completed",
       counts: { read: 9, inserted: 9, deadLettered: 0 },
     })
@@ -155,7 +158,7 @@ describe("rendered pages", () => {
       if (records.some(({ id }) => id === 5)) throw new Error("the price is missing")
       return records
     }
-    expect(await bed.run(await loaded({ url: `${origin}/?addressed`, extract: odd }))).toMatchObject({
+    expect(await bed.run(loaded({ url: `${origin}/?addressed`, extract: odd }))).toMatchObject({
       status: "completed",
       counts: { read: 7, inserted: 6, deadLettered: 1 },
     })
@@ -183,14 +186,14 @@ describe("rendered pages", () => {
   it("that cannot be read and lead nowhere do not pass for the last one", async () => {
     failures = { 2: 1_000 }
     const options = { url: `${origin}/?addressed`, timeout: "1 second" }
-    expect(await bed.run(await loaded(options))).toMatchObject({ status: "partial", held: [{ code: "DATA_LOSS" }] })
+    expect(await bed.run(loaded(options))).toMatchObject({ status: "partial", held: [{ code: "DATA_LOSS" }] })
     expect(bed.eventsOf("partition.published")).toEqual([])
     expect(await evidence()).toHaveLength(2)
   })
 
   it("with a record that is refused are kept as evidence of its letter", async () => {
     oddName = "oops"
-    expect(await bed.run(await loaded())).toMatchObject({ counts: { read: 9, inserted: 8, deadLettered: 1 } })
+    expect(await bed.run(loaded())).toMatchObject({ counts: { read: 9, inserted: 8, deadLettered: 1 } })
     const source = await bed.value<Record<string, unknown>>("SELECT source FROM ops.dead_letters")
     expect(source).toMatchObject({ page: "2", item: 3 })
     const files = source["evidence"] as string[]
@@ -199,22 +202,23 @@ describe("rendered pages", () => {
   })
 })
 
-describe("what goes wrong", () => {
-  const contextOf = (signal = new AbortController().signal): SourceContext => ({
-    ports: systemPorts,
-    directory: bed.directory,
-    signal,
-    exact: new Set(),
-    maxRecordBytes: 1 << 20,
-  })
-  async function read(options: Partial<BrowserOptions>, context = contextOf()): Promise<number> {
-    const source = await shop(options)
-    let count = 0
-    for (const partition of await source.list(context, new Map()))
-      for await (const batch of source.read(partition, undefined, context)) count += batch.length
-    return count
-  }
+const contextOf = (signal = new AbortController().signal): SourceContext => ({
+  ports: systemPorts,
+  directory: bed.directory,
+  signal,
+  exact: new Set(),
+  maxRecordBytes: 1 << 20,
+})
 
+async function read(options: Partial<BrowserOptions>, context = contextOf()): Promise<number> {
+  const source = shop(options)
+  let count = 0
+  for (const partition of await source.list(context, new Map()))
+    for await (const batch of source.read(partition, undefined, context)) count += batch.length
+  return count
+}
+
+describe("what goes wrong", () => {
   it("has a code: status, connection, name, browser, circle, too many, a click without effect", async () => {
     await expect(read({ url: `${origin}/gone` })).rejects.toMatchObject({ code: "HTTP_4XX", where: `${origin}/gone` })
     await expect(read({ url: `http://127.0.0.1:${await freePort()}/` })).rejects.toMatchObject({ code: "NETWORK" })
@@ -246,7 +250,7 @@ describe("what goes wrong", () => {
   })
 
   it("shows no password of the address", async () => {
-    const source = await shop({ url: "http://me:s3cret-word@127.0.0.1:1/" })
+    const source = shop({ url: "http://me:s3cret-word@127.0.0.1:1/" })
     const [partition] = await source.list(contextOf(), new Map())
     expect(JSON.stringify([partition, source.description])).not.toContain("s3cret-word")
     const failure: unknown = await read({ url: `http://me:s3cret-word@127.0.0.1:${await freePort()}/` }).catch(
@@ -256,5 +260,93 @@ describe("what goes wrong", () => {
     expect(told.code).toBe("NETWORK")
     expect(JSON.stringify([told.message, told.hint, told.where, told.context])).not.toContain("s3cret-word")
     expect(redact("it was s3cret-word")).toBe("it was ***")
+  })
+})
+
+describe("a browser", () => {
+  const reason = new Error("stopped by the test")
+  let folder = ""
+  beforeEach(async () => {
+    folder = await mkdtemp(join(tmpdir(), "spillway-browser-"))
+    vi.stubEnv("TMPDIR", folder)
+  })
+  afterEach(async () => {
+    vi.unstubAllEnvs()
+    await rm(folder, { recursive: true })
+  })
+
+  it("leaves no folder of its own behind: read to the end, left early, failing, missing", async () => {
+    let during: string[] = []
+    const looking = async (page: Page) => {
+      during = await readdir(folder)
+      return extract(page)
+    }
+    expect(await read({ extract: looking })).toBe(9)
+    expect(during).not.toEqual([])
+    expect(await readdir(folder)).toEqual([])
+
+    const source = shop()
+    const [partition] = await source.list(contextOf(), new Map())
+    if (partition === undefined) throw new Error("there is no partition")
+    for await (const batch of source.read(partition, undefined, contextOf())) {
+      expect(batch.length).toBe(3)
+      break
+    }
+    expect(await readdir(folder)).toEqual([])
+
+    await expect(read({ maxPages: 2 })).rejects.toMatchObject({ code: "RESOURCE" })
+    expect(await readdir(folder)).toEqual([])
+
+    await expect(read({ launch: { executablePath: "/no/such/browser" } })).rejects.toMatchObject({
+      code: "RESOURCE",
+      message: expect.stringContaining("there is no program /no/such/browser") as string,
+    })
+    expect(await readdir(folder)).toEqual([])
+  })
+
+  it("leaves none behind when it is stopped on a page", async () => {
+    const controller = new AbortController()
+    const stopping = (page: Page) => {
+      controller.abort(reason)
+      return extract(page)
+    }
+    await expect(read({ extract: stopping }, contextOf(controller.signal))).rejects.toBe(reason)
+    expect(await readdir(folder)).toEqual([])
+  })
+
+  it("leaves none behind, and reads nothing, when it is stopped while it starts", async () => {
+    const controller = new AbortController()
+    const context = contextOf(controller.signal)
+    const stat = (path: string) => {
+      controller.abort(reason)
+      return systemPorts.files.stat(path)
+    }
+    const ports = { ...systemPorts, files: { ...systemPorts.files, stat } }
+    await expect(read({}, { ...context, ports })).rejects.toBe(reason)
+    expect(asked).toEqual([])
+    expect(await readdir(folder)).toEqual([])
+  })
+
+  it.each(["SIGINT", "SIGTERM"])("leaves %s to whoever listens to it already", async (signal) => {
+    const listeners = async (): Promise<number> => {
+      const before = process.listenerCount(signal)
+      let during = 0
+      const counting = (page: Page) => {
+        during = process.listenerCount(signal)
+        return extract(page)
+      }
+      await read({ extract: counting, next: () => Promise.resolve(false) })
+      return during - before
+    }
+    const others = process.listeners(signal)
+    process.removeAllListeners(signal)
+    try {
+      expect(await listeners()).toBe(1)
+      process.on(signal, () => undefined)
+      expect(await listeners()).toBe(0)
+    } finally {
+      process.removeAllListeners(signal)
+      for (const other of others) process.on(signal, other as () => void)
+    }
   })
 })

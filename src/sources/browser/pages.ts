@@ -2,9 +2,9 @@ import type { Browser, Page, Request } from "playwright-core"
 import type { Clock } from "../../core/clock.ts"
 import type { SourceContext } from "../../core/contracts.ts"
 import { SpillwayError } from "../../core/errors.ts"
-import { optionalPackage } from "../../core/optional-package.ts"
 import type { BrowserSettings } from "./options.ts"
 import { launchError, pageError, statusError } from "./errors.ts"
+import { launched } from "./launch.ts"
 
 /** A page is at rest when it asked for nothing and stayed as it was for so long; it is waited for at most this long. */
 const QUIET_MS = 200
@@ -25,7 +25,8 @@ export class BrowserPages {
   readonly #signal: AbortSignal
   readonly #clock: Clock
   readonly #underWay = new Set<Request>()
-  readonly #cut = (): void => void this.#browser.close().catch(() => undefined)
+  readonly #cut = (): void => void this.#closed()
+  #closing: Promise<void> | undefined
   /** The page's own address, by number from 0; undefined where it has none but that of the page before. */
   readonly #addresses: (string | undefined)[]
 
@@ -55,22 +56,19 @@ export class BrowserPages {
     list: { address: string; key: string; settings: BrowserSettings },
     context: SourceContext,
   ): Promise<BrowserPages> {
-    context.signal.throwIfAborted()
-    const { chromium } = await optionalPackage(
-      () => import("playwright-core"),
-      "playwright-core",
-      "reading rendered pages",
-    )
-    const { launch = { channel: "chrome" }, timeoutMs } = list.settings
-    const browser = await chromium.launch({ ...launch, timeout: timeoutMs }).catch((error: unknown) => {
-      throw launchError(error)
-    })
+    const { signal } = context
+    signal.throwIfAborted()
+    const browser = await launched(list.settings, context)
     try {
+      // The run may have been stopped while the browser started.
+      signal.throwIfAborted()
       const page = await browser.newPage()
-      page.setDefaultTimeout(timeoutMs)
+      page.setDefaultTimeout(list.settings.timeoutMs)
+      signal.throwIfAborted()
       return new BrowserPages({ browser, page }, list, context)
     } catch (error) {
       await browser.close()
+      signal.throwIfAborted()
       throw launchError(error)
     }
   }
@@ -118,7 +116,13 @@ export class BrowserPages {
 
   async close(): Promise<void> {
     this.#signal.removeEventListener("abort", this.#cut)
-    await this.#browser.close().catch(() => undefined)
+    await this.#closed()
+  }
+
+  /** Only the first call for it waits until the browser's folders are gone. */
+  #closed(): Promise<void> {
+    this.#closing ??= this.#browser.close().catch(() => undefined)
+    return this.#closing
   }
 
   async #goto(address: string): Promise<void> {
