@@ -29,18 +29,33 @@ describe("the project", () => {
   })
 
   it.each([
-    ["a syntax error", "export default (\n", "cannot be read"],
-    ["TypeScript that Node cannot run", "enum A { b }\nexport default A", "cannot be read"],
-    ["no default export", "export const a = 1", "no default export"],
-    ["a default export that is no project", "export default { pipelines: [] }", "is not a project"],
-    ["a missing import", 'import "./gone.ts"\nexport default 1', "imports something that is not there"],
-    ["an exception", 'const a = 1\nthrow new Error("boom " + a)', "failed while it was loaded: boom 1"],
-  ])("has %s: exit 2, with the file and what to do", async (_what, text, message) => {
+    ["a syntax error", "export default (\n", "cannot be read", "mend the syntax"],
+    ["TypeScript that Node cannot run", "enum A { b }\nexport default A", "cannot be read", "enums, namespaces"],
+    ["no default export", "export const a = 1", "no default export", "end it with: export default project("],
+    [
+      "a default export that is no project",
+      "export default { pipelines: [] }",
+      "is not a project",
+      "with project imported from spillway",
+    ],
+    [
+      "a missing import",
+      'import "./gone.ts"\nexport default 1',
+      "imports something that is not there",
+      "check the path",
+    ],
+    [
+      "an exception",
+      'const a = 1\nthrow new Error("boom " + a)',
+      "failed while it was loaded: boom 1",
+      "mend the code at this place",
+    ],
+  ])("has %s: exit 2, with the file and what to do", async (_what, text, message, hint) => {
     const { code, error, directory } = await fault({ "spillway.config.ts": text })
     expect(code).toBe(2)
     expect(error).toMatchObject({ code: "CONFIG", message: expect.stringContaining(message) as unknown })
     expect(error?.where).toContain(join(directory, "spillway.config.ts"))
-    expect(error?.hint).not.toBeNull()
+    expect(error?.hint).toContain(hint)
   })
 
   it("names the line that threw, also in a file that the project imports", async () => {

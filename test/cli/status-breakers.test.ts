@@ -29,24 +29,28 @@ afterAll(async () => {
 })
 
 /** A breaker of the library itself: what `status` shows is what it wrote. */
-const breaker = (name: string, openFor: string): CircuitBreaker =>
-  circuitBreaker({ name, minimumCalls: 1, openFor, probes: 3, probeTimeout: "1 hour", store })
+const breaker = (name: string): CircuitBreaker =>
+  circuitBreaker({ name, minimumCalls: 1, openFor: "1 hour", probes: 3, probeTimeout: "1 hour", store })
 
 const fail = (at: CircuitBreaker): Promise<unknown> =>
   at.execute(() => Promise.reject(new SpillwayError("NETWORK", "broken"))).catch(() => undefined)
 
+/** A breaker that is open, as if the time had passed after which the next call is tried. */
+async function due(name: string): Promise<CircuitBreaker> {
+  const made = breaker(name)
+  await fail(made)
+  await session.query("UPDATE ops.breakers SET retry_at = now() WHERE name = $1", [name])
+  return made
+}
+
 describe("breakers in status", () => {
   it("are shown when they are not closed: since when, and when the next try is", async () => {
-    await breaker("fine.example", "1 hour").execute(() => 1)
-    await fail(breaker("open.example", "1 hour"))
-    await fail(breaker("due.example", "1ms"))
-    const half = breaker("half.example", "1ms")
-    await fail(half)
-    await session.query("SELECT pg_sleep(0.01)")
+    await breaker("fine.example").execute(() => 1)
+    await fail(breaker("open.example"))
+    await due("due.example")
+    const half = await due("half.example")
     await half.execute(() => 1)
-    const probing = breaker("probing.example", "1ms")
-    await fail(probing)
-    await session.query("SELECT pg_sleep(0.01)")
+    const probing = await due("probing.example")
     const answer = Promise.withResolvers<void>()
     const begun = Promise.withResolvers<void>()
     const probe = probing.execute(() => (begun.resolve(), answer.promise))

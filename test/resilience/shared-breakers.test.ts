@@ -154,9 +154,11 @@ describe("the store of breakers", () => {
     const shared = sharedBreakers(database(url))
     cleanups.push(() => shared.end())
     await shared.write("api", 0, breakerOf)
-    await session.query(
-      "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'spillway/breakers'",
+    const { rows } = await session.query<{ cut: boolean }>(
+      `SELECT pg_terminate_backend(pid, 10000) AS cut FROM pg_stat_activity
+       WHERE application_name = 'spillway/breakers' AND datname = current_database()`,
     )
+    expect(rows).toEqual([{ cut: true }])
     await until("it is reached again", () =>
       shared.read("api").then(
         ({ stored }) => stored?.state === "open",

@@ -59,6 +59,8 @@ interface Case {
   /** What the server does when it is asked for page 3. */
   readonly poison: (socket: Socket) => void
   readonly code: string
+  /** Parts of message and hint. */
+  readonly says: readonly [string, string]
   readonly status: RunReport["status"]
   /** Pages that the next run asks for: those that were not staged, or all where the partition was held. */
   readonly then: readonly number[]
@@ -71,17 +73,27 @@ const head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n"
 /** A gigabyte of zeros in a megabyte: gzip members one after the other. */
 const bomb = (): Buffer => Buffer.concat(Array<Buffer>(64).fill(gzipSync(Buffer.alloc(16 * 1024 * 1024))))
 
+const CONNECTION_BROKE = ["the connection broke", "closes connections early"] as const
+
 const cases: Record<string, Case> = {
-  "is silent": { poison: () => undefined, code: "RETRY_EXHAUSTED", status: "failed", then: rest3 },
+  "is silent": {
+    poison: () => undefined,
+    code: "RETRY_EXHAUSTED",
+    says: ["no answer in time", "slow or overloaded"],
+    status: "failed",
+    then: rest3,
+  },
   "closes without an answer": {
     poison: (socket) => socket.end(),
     code: "RETRY_EXHAUSTED",
+    says: CONNECTION_BROKE,
     status: "failed",
     then: rest3,
   },
   "resets the connection": {
     poison: (socket) => socket.resetAndDestroy(),
     code: "RETRY_EXHAUSTED",
+    says: CONNECTION_BROKE,
     status: "failed",
     then: rest3,
   },
@@ -90,6 +102,7 @@ const cases: Record<string, Case> = {
       socket.write(`${head}content-length: 5000\r\n\r\n{"items":[{"id":`, () => socket.resetAndDestroy())
     },
     code: "RETRY_EXHAUSTED",
+    says: CONNECTION_BROKE,
     status: "failed",
     then: rest3,
   },
@@ -100,60 +113,70 @@ const cases: Record<string, Case> = {
       socket.on("close", () => clearInterval(drip))
     },
     code: "RETRY_EXHAUSTED",
+    says: ["took longer than 1 s", "slow or down"],
     status: "failed",
     then: rest3,
   },
   "promises more than it sends": {
     poison: (socket) => socket.end(`${head}content-length: 5000\r\n\r\n${pageBody(3)}`),
     code: "RETRY_EXHAUSTED",
+    says: CONNECTION_BROKE,
     status: "failed",
     then: rest3,
   },
   "promises less than it sends": {
     poison: (socket) => socket.end(`${head}content-length: 20\r\n\r\n${pageBody(3)}`),
     code: "RETRY_EXHAUSTED",
+    says: ["the page is not JSON at position 20", "see what the address returns"],
     status: "failed",
     then: rest3,
   },
   "sends chunks that are none": {
     poison: (socket) => socket.end(`${head}transfer-encoding: chunked\r\n\r\nthis is no length\r\n`),
     code: "RETRY_EXHAUSTED",
+    says: ["Invalid character in chunk size", "host and port"],
     status: "failed",
     then: rest3,
   },
   "ends chunks early": {
     poison: (socket) => socket.end(`${head}transfer-encoding: chunked\r\n\r\n5\r\n{"ite\r\n`),
     code: "RETRY_EXHAUSTED",
+    says: CONNECTION_BROKE,
     status: "failed",
     then: rest3,
   },
   "speaks no HTTP": {
     poison: (socket) => socket.end("SSH-2.0-toxic\r\n"),
     code: "RETRY_EXHAUSTED",
+    says: ["does not match the HTTP/1.1 protocol", "host and port"],
     status: "failed",
     then: rest3,
   },
   fails: {
     poison: (socket) => socket.write("HTTP/1.1 500 Oh\r\ncontent-length: 4\r\n\r\noops"),
     code: "RETRY_EXHAUSTED",
+    says: ["the server answered 500: oops", "on the server's side"],
     status: "failed",
     then: rest3,
   },
   "asks to come back in an hour": {
     poison: (socket) => socket.write("HTTP/1.1 429 Slow\r\nretry-after: 3600\r\ncontent-length: 0\r\n\r\n"),
     code: "HTTP_429",
+    says: ["gave up after 1 attempt", "call again after 2"],
     status: "failed",
     then: rest3,
   },
   "no longer knows us": {
     poison: (socket) => socket.write("HTTP/1.1 403 No\r\ncontent-length: 0\r\n\r\n"),
     code: "AUTH",
+    says: ["the server answered 403", "credentials"],
     status: "failed",
     then: rest3,
   },
   "has lost the page": {
     poison: (socket) => socket.write("HTTP/1.1 404 No\r\ncontent-length: 0\r\n\r\n"),
     code: "HTTP_4XX",
+    says: ["the server answered 404", "check the address"],
     status: "partial",
     then: all,
   },
@@ -164,6 +187,7 @@ const cases: Record<string, Case> = {
       socket.write(body)
     },
     code: "RESOURCE",
+    says: ["more than 200 times its size", "maxExpansion"],
     status: "partial",
     then: all,
   },
@@ -177,6 +201,7 @@ const cases: Record<string, Case> = {
       more()
     },
     code: "RESOURCE",
+    says: ["the body is larger than 67108864 bytes", "maxBodyBytes"],
     status: "partial",
     then: all,
   },
@@ -185,37 +210,42 @@ const cases: Record<string, Case> = {
       socket.write(`${head}x: ${"y".repeat(100_000)}`)
     },
     code: "RESOURCE",
+    says: ["the headers are too large", "headers end at 16 KiB"],
     status: "partial",
     then: all,
   },
   "answers with a page for people": {
     poison: (socket) => socket.write("HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: 6\r\n\r\n<html>"),
     code: "RETRY_EXHAUSTED",
+    says: ["the page is not JSON", "see what the address returns"],
     status: "failed",
     then: rest3,
   },
   "garbles what it compressed": {
     poison: (socket) => socket.write(`${head}content-encoding: gzip\r\ncontent-length: 4\r\n\r\nabcd`),
     code: "RETRY_EXHAUSTED",
+    says: ["the compressed body is damaged", "Content-Encoding"],
     status: "failed",
     then: rest3,
   },
   "answers with something else than the list": {
     poison: (socket) => socket.write(`${head}content-length: 14\r\n\r\n{"error":"no"}`),
     code: "DECODE",
+    says: ["the page has no list of items", "correct items"],
     status: "partial",
     then: all,
   },
   "sends in a circle": {
     poison: (socket) => socket.write("HTTP/1.1 302 Go\r\nlocation: /things?page=3\r\ncontent-length: 0\r\n\r\n"),
     code: "CONFIG",
+    says: ["the redirects lead in a circle", "a cookie or a login is missing"],
     status: "failed",
     then: rest3,
   },
 }
 
 describe("a server that, on the third page,", () => {
-  it.for(Object.entries(cases))("%s", { timeout: 30_000 }, async ([, { poison, code, status, then }]) => {
+  it.for(Object.entries(cases))("%s", { timeout: 30_000 }, async ([, { poison, code, says, status, then }]) => {
     const called = `t${++name}`
     let isToxic = true
     const asked: number[] = []
@@ -228,9 +258,9 @@ describe("a server that, on the third page,", () => {
     const things = toxic({ url: `${server.origin}/things` }, called)
     const stopped = await bed.run(things)
     expect([stopped.status, codeOf(stopped)]).toEqual([status, code])
-    const [message, hint] = [stopped.error ?? stopped.held[0]].flatMap((error) => [error?.message, error?.hint])
-    expect(message).toBeTruthy()
-    expect(hint).toBeTruthy()
+    const { message, hint } = stopped.error ?? stopped.held[0] ?? {}
+    expect(message).toContain(says[0])
+    expect(hint).toContain(says[1])
 
     isToxic = false
     asked.length = 0
