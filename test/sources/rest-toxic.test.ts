@@ -113,7 +113,7 @@ const cases: Record<string, Case> = {
       socket.on("close", () => clearInterval(drip))
     },
     code: "RETRY_EXHAUSTED",
-    says: ["took longer than 1 s", "slow or down"],
+    says: ["took longer than", "slow or down"],
     status: "failed",
     then: rest3,
   },
