@@ -1,3 +1,4 @@
+import type { BreakerStore } from "./breakers.ts"
 import type { RunEventBody } from "./events.ts"
 import type { JsonValue } from "./json.ts"
 import type { Ports } from "./ports.ts"
@@ -124,6 +125,8 @@ export interface SourceContext {
   /** Rows are told apart by a key of their own: a record that comes again does no harm. */
   readonly keyed?: boolean | undefined
   readonly tell?: ((notice: SourceNotice) => void) | undefined
+  /** Breakers that all runs on the database share; undefined where there is none. */
+  readonly breakers?: BreakerStore | undefined
 }
 
 /** What a source found wrong with a whole partition is thrown as a SpillwayError: the partition is held, the others go on. */

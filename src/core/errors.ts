@@ -72,6 +72,9 @@ const CLASS_OF: Record<ErrorCode, ErrorClass> = {
   UNKNOWN: "terminal",
 }
 
+/** In an error's context, `true`: a source found that it concerns the partition at hand alone, whatever its code usually means. */
+export const PARTITION_ONLY = "partitionOnly"
+
 export interface ErrorDetails {
   /** What the reader can do about it. */
   hint?: string | undefined

@@ -1,3 +1,4 @@
+import type { BreakerStore } from "../core/breakers.ts"
 import type { Check } from "../core/contracts.ts"
 import { SpillwayError } from "../core/errors.ts"
 import type { Counts, RunEventBody } from "../core/events.ts"
@@ -47,6 +48,8 @@ export interface RunContext {
   /** Aborted when the run is to stop: asked for, or its leases are lost. */
   readonly signal: AbortSignal
   readonly emit: (event: RunEventBody) => void
+  /** Shared by all runs on the database. */
+  readonly breakers: BreakerStore
   readonly totals: RunningTotals
   /** Milliseconds per step. */
   readonly steps: Record<string, number>

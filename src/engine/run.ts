@@ -2,6 +2,7 @@ import type { SpillwayError } from "../core/errors.ts"
 import { asSpillwayError } from "../core/errors.ts"
 import type { RunEvent } from "../core/events.ts"
 import { systemPorts, type Ports } from "../core/ports.ts"
+import { sharedBreakers } from "../ledger/breakers.ts"
 import { releaseLeases } from "../ledger/leases.ts"
 import { adoptProgress, clearProgress, stagedProgress, type StagedProgress } from "../ledger/progress.ts"
 import { dropStaging } from "../ledger/staging.ts"
@@ -58,6 +59,7 @@ export async function runLoad(load: Load, options: RunOptions): Promise<RunRepor
   const stop = stopSignal(options.signal)
   const stream = eventStream(load.name, ports, options.on)
   const control = new Connection(database, holder, ports, stop.signal, stream.emit)
+  const breakers = sharedBreakers(database)
   try {
     const session = await control.session()
     const work = await choose(session, load, { ...options, ports, holder, signal: stop.signal })
@@ -77,6 +79,7 @@ export async function runLoad(load: Load, options: RunOptions): Promise<RunRepor
       correlationId: options.correlationId,
       signal: stop.signal,
       emit: stream.emit,
+      breakers,
       steps: {},
       newColumns: [],
       ...run,
@@ -111,6 +114,7 @@ export async function runLoad(load: Load, options: RunOptions): Promise<RunRepor
     }
   } finally {
     stop.dispose()
+    await breakers.end()
     await control.end()
   }
 }

@@ -4,9 +4,11 @@ import type { Pipeline } from "./definition.ts"
 /** What the source of a pipeline is handed. */
 export function sourceContext(
   pipeline: Pipeline,
-  { ports, directory, signal, full, unfinished, tell }: Omit<SourceContext, "exact" | "maxRecordBytes" | "keyed">,
+  given: Omit<SourceContext, "exact" | "maxRecordBytes" | "keyed">,
 ): SourceContext {
   const { schema, sink, maxRecordBytes } = pipeline
   const { exact } = schema
-  return { ports, directory, signal, exact, maxRecordBytes, full, unfinished, keyed: sink.mode === "upsert", tell }
+  const { ports, directory, signal, full, unfinished, tell, breakers } = given
+  const keyed = sink.mode === "upsert"
+  return { ports, directory, signal, exact, maxRecordBytes, full, unfinished, keyed, tell, breakers }
 }

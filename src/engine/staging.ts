@@ -1,4 +1,4 @@
-import type { SpillwayError } from "../core/errors.ts"
+import { PARTITION_ONLY, type SpillwayError } from "../core/errors.ts"
 import type { Position } from "../core/records.ts"
 import { lockPositions } from "../ledger/partitions.ts"
 import {
@@ -187,6 +187,6 @@ const RUN_LEVEL = new Set([
   "RETRY_BUDGET",
 ])
 
-/** A database server without room is everybody's; a file that cannot be read is its partition's. */
+/** A database server without room is everybody's; a file that cannot be read is its partition's, and so is what its source says is. */
 export const isRunLevel = (error: SpillwayError): boolean =>
-  RUN_LEVEL.has(error.code) || (error.code === "RESOURCE" && error.context["sqlState"] !== undefined)
+  (RUN_LEVEL.has(error.code) && error.context[PARTITION_ONLY] !== true) || (error.code === "RESOURCE" && error.context["sqlState"] !== undefined)

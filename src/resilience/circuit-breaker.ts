@@ -1,3 +1,4 @@
+import type { BreakerStore } from "../core/breakers.ts"
 import { SpillwayError, type ErrorCode } from "../core/errors.ts"
 import {
   admit,
@@ -7,7 +8,7 @@ import {
   type BreakerSettings,
   type BreakerState,
 } from "./breaker-state.ts"
-import { fromStored, memoryBreakerStore, toStored, type BreakerStore } from "./breaker-store.ts"
+import { fromStored, memoryBreakerStore, toStored } from "./breaker-store.ts"
 import { milliseconds, type Duration } from "./duration.ts"
 import { numberOption } from "./options.ts"
 import {

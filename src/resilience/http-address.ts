@@ -23,13 +23,23 @@ export function parseAddress(text: string, base?: URL): URL {
 
 /** An address for messages: without user and password, without the values of parameters that may be secret. */
 export function shownAddress(url: URL): string {
+  const hasSecrets = url.username !== "" || url.password !== "" || hasSecretParameter(url)
+  if (!hasSecrets && url.hash === "") return masked(url.href)
   const shown = new URL(url)
   shown.username = ""
   shown.password = ""
   shown.hash = ""
   for (const name of new Set(shown.searchParams.keys()))
     if (SECRET_PARAMETER.test(name)) shown.searchParams.set(name, MASK)
-  return redact(shown.href.replaceAll("%2A%2A%2A", MASK))
+  return masked(shown.href)
+}
+
+const masked = (href: string): string => redact(href.replaceAll("%2A%2A%2A", MASK))
+
+function hasSecretParameter({ search, searchParams }: URL): boolean {
+  if (search === "") return false
+  for (const name of searchParams.keys()) if (SECRET_PARAMETER.test(name)) return true
+  return false
 }
 
 const SECRET_HEADER =

@@ -1,4 +1,4 @@
-import { pipeline, type Readable } from "node:stream"
+import { finished, pipeline, type Readable } from "node:stream"
 import { createBrotliDecompress, createGunzip, createInflate, createZstdDecompress } from "node:zlib"
 import { SpillwayError } from "../core/errors.ts"
 import { transportError } from "./http-errors.ts"
@@ -61,8 +61,40 @@ export async function readWhole(
   limits: BodyLimits,
 ): Promise<Buffer> {
   const chunks: Uint8Array[] = []
-  for await (const chunk of readChunks(body, headers, limits)) chunks.push(chunk)
-  return Buffer.concat(chunks)
+  if (encodingsOf(headers["content-encoding"]).length > 0)
+    for await (const chunk of readChunks(body, headers, limits)) chunks.push(chunk)
+  else await collect(body, headers, limits, chunks)
+  return chunks.length === 1 && Buffer.isBuffer(chunks[0]) ? chunks[0] : Buffer.concat(chunks)
+}
+
+/** As `readChunks` does for a body that is not compressed, without its two generators: most bodies are so, and many are small. */
+async function collect(
+  body: Readable,
+  headers: Readonly<Record<string, string>>,
+  { where, signal, maxBytes }: BodyLimits,
+  chunks: Uint8Array[],
+): Promise<void> {
+  let bytes = 0
+  const abort = (): void => void body.destroy(signal === undefined ? undefined : cancellation(signal))
+  try {
+    if (signal?.aborted) throw cancellation(signal)
+    if (Number(headers["content-length"]) > maxBytes) throw tooLarge(maxBytes, where)
+    signal?.addEventListener("abort", abort, { once: true })
+    await new Promise<void>((resolve, reject) => {
+      body.on("data", (chunk: Uint8Array) => {
+        bytes += chunk.byteLength
+        if (bytes > maxBytes) reject(tooLarge(maxBytes, where))
+        else chunks.push(chunk)
+      })
+      finished(body, (error) => (error ? reject(error) : resolve()))
+    })
+  } catch (error) {
+    if (signal?.aborted) throw cancellation(signal)
+    throw transportError(error, where)
+  } finally {
+    signal?.removeEventListener("abort", abort)
+    body.destroy()
+  }
 }
 
 async function* bounded(

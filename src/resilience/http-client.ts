@@ -1,4 +1,6 @@
 import type { LookupFunction } from "node:net"
+import type { BreakerStore } from "../core/breakers.ts"
+import type { Clock } from "../core/clock.ts"
 import { SpillwayError } from "../core/errors.ts"
 import { budgetPerKey, type BudgetOptions, type BudgetPerKey } from "./budget.ts"
 import { bulkhead } from "./bulkhead.ts"
@@ -133,6 +135,9 @@ const DEFAULT_BODY_BYTES = 64 * 1024 * 1024
 const DEFAULT_EXPANSION = 200
 const WITHOUT_BODY = new Set([204, 205, 304])
 
+/** Nobody else changes them: what is known of one need not be asked for with every call. */
+const ownBreakers = (clock: Clock): BreakerStore => ({ ...memoryBreakerStore(clock), staleAfterMs: 1_000 })
+
 /** What one host has to itself. */
 interface Host {
   readonly repeatable: Policy
@@ -167,7 +172,7 @@ class Client implements HttpClient<SuppressedFailure> {
     this.#suppressions = suppressions(options.suppress ?? [])
     this.#budgets = budget === false ? undefined : budget && "of" in budget ? budget : budgetPerKey(budget)
     this.#breakerOptions =
-      breaker === false ? undefined : { store: memoryBreakerStore(this.#ports.clock), ...breaker, ports: this.#ports }
+      breaker === false ? undefined : { store: ownBreakers(this.#ports.clock), ...breaker, ports: this.#ports }
     this.#maxRedirects = numberOption("maxRedirects", options.maxRedirects ?? 10, { min: 0, whole: true })
     numberOption("maxBodyBytes", options.maxBodyBytes ?? DEFAULT_BODY_BYTES, { min: 0 })
     numberOption("maxExpansion", options.maxExpansion ?? DEFAULT_EXPANSION, { min: 1 })

@@ -1,6 +1,7 @@
 export { additiveJitter, backoff, equalJitter, fullJitter, noJitter } from "./backoff.ts"
 export type { Backoff, BackoffOptions, Jitter, Schedule } from "./backoff.ts"
-export { memoryBreakerStore, type BreakerStore, type StoredBreaker } from "./breaker-store.ts"
+export type { BreakerStore, StoredBreaker } from "../core/breakers.ts"
+export { memoryBreakerStore } from "./breaker-store.ts"
 export { budget, budgetPerKey, type Budget, type BudgetOptions, type BudgetPerKey } from "./budget.ts"
 export { bulkhead, type Bulkhead, type BulkheadOptions } from "./bulkhead.ts"
 export { circuitBreaker, judgeFailure } from "./circuit-breaker.ts"

@@ -18,14 +18,14 @@ let api: TestApi
 /** What the API has; `since` is inclusive, in the order of the list. */
 let items: Item[] = []
 /** Answers a request in place of the list where it says so. */
-let instead: (page: number, response: Parameters<Parameters<typeof testApi>[0]>[1]) => boolean = () => false
+let instead: (page: number, response: Parameters<Parameters<typeof testApi>[0]>[1], url: URL) => boolean = () => false
 
 beforeEach(async () => {
   bed = await testBed()
   instead = () => false
   api = await testApi((_request, response, url) => {
     const page = Number(url.searchParams.get("page"))
-    if (instead(page, response)) return
+    if (instead(page, response, url)) return
     const [since, until] = [url.searchParams.get("since"), url.searchParams.get("until")]
     const wanted = items.filter(
       ({ at }) => at === null || ((since === null || at >= since) && (until === null || at < until)),
@@ -302,11 +302,12 @@ describe("a run that is killed when all is staged", () => {
 
 describe("a source that is divided by days", () => {
   const HOUR = 60
-  const byDay = (more: object = {}) =>
-    things({
+  const source = (more: object = {}) =>
+    ({
       name: "things",
       incremental: { ...since, endParam: "until", by: "day", end: "2026-01-05T00:00:00.000Z", ...more },
-    })
+    }) satisfies Partial<RestOptions>
+  const byDay = (more: object = {}) => things(source(more))
 
   it("reads each day that is over once, and days that are asked for alone", async () => {
     items = Array.from({ length: 96 }, (_, i) => item(i, i * HOUR))
@@ -360,5 +361,62 @@ describe("a source that is divided by days", () => {
     expect(second).toMatchObject({ status: "completed", attempt: 2 })
     expect(api.asked.length).toBeLessThanOrEqual(6)
     expect(second.counts.read).toBe(96)
+  })
+
+  /** Answers for one day in another way, whatever page is asked for. */
+  const spoil = (day: string, answer: (response: Parameters<typeof sendJson>[0]) => void): void => {
+    instead = (_page, response, url) => {
+      if (!url.searchParams.get("since")?.startsWith(day)) return false
+      answer(response)
+      return true
+    }
+  }
+
+  it.each([
+    ["is not there", "HTTP_4XX", (response) => void response.writeHead(404).end("no such day")],
+    ["is no JSON, however often it is asked for", "DECODE", (response) => void response.end('{"items": [{"id": 1')],
+    [
+      "makes the server fail every time",
+      "HTTP_5XX",
+      (response) => void response.writeHead(500).end("division by zero"),
+    ],
+  ] satisfies [string, string, Parameters<typeof spoil>[1]][])(
+    "holds a day that %s, and loads the others",
+    async (_what, code, answer) => {
+      items = Array.from({ length: 96 }, (_, i) => item(i, i * HOUR))
+      spoil("2026-01-02", answer)
+      const first = await bed.run(byDay())
+      expect(first).toMatchObject({
+        status: "partial",
+        counts: { inserted: 72 },
+        held: [{ partition: "things 2026-01-02", code }],
+      })
+      expect(await ids()).toEqual([...range(0, 24), ...range(48, 96)])
+
+      instead = () => false
+      api.asked.length = 0
+      expect(await bed.run(byDay())).toMatchObject({ status: "completed", counts: { inserted: 24 } })
+      // Three pages of the day that was held, and nothing else.
+      expect(api.asked).toHaveLength(3)
+      expect(await ids()).toEqual(range(0, 96))
+      expect(await unbalanced(bed, "things")).toEqual([])
+    },
+  )
+
+  it("stops at once where the server is away for all days, or refuses the credentials", async () => {
+    items = Array.from({ length: 96 }, (_, i) => item(i, i * HOUR))
+    spoil("2026-01-02", (response) => response.destroy())
+    expect(await bed.run(byDay())).toMatchObject({ status: "failed", error: { code: "RETRY_EXHAUSTED" } })
+    spoil("2026-01-02", (response) => response.writeHead(403).end())
+    expect(await bed.run(byDay())).toMatchObject({ status: "failed", error: { code: "AUTH" } })
+  })
+
+  it("stops at the breaker where every day fails", async () => {
+    items = Array.from({ length: 96 }, (_, i) => item(i, i * HOUR))
+    spoil("2026-01", (response) => response.writeHead(500).end())
+    const http = { ...quick, breaker: { minimumCalls: 5 } }
+    const report = await bed.run(things({ ...source(), http }))
+    expect(report).toMatchObject({ status: "failed", error: { message: expect.stringMatching(/are paused until/) } })
+    expect(api.asked).toHaveLength(5)
   })
 })

@@ -33,8 +33,8 @@ export class PipelineStager implements Stager {
     this.#staging = new Staging(context, connection)
     if (pipeline.onNewColumn === "evolve")
       this.#newColumns = new NewColumns(context.target.columns.slice(targetOf(pipeline).columns.length))
-    const { ports, directory, signal, emit } = context
-    this.#source = sourceContext(pipeline, { ports, directory, signal, tell: emit })
+    const { ports, directory, signal, emit, breakers } = context
+    this.#source = sourceContext(pipeline, { ports, directory, signal, tell: emit, breakers })
   }
 
   /** What the database server lost in a crash is staged again. */

@@ -1,4 +1,5 @@
-import { SpillwayError } from "../../core/errors.ts"
+import { asSpillwayError, SpillwayError } from "../../core/errors.ts"
+import type { BreakerStore } from "../../core/breakers.ts"
 import type { SourceContext } from "../../core/contracts.ts"
 import type { Ports } from "../../core/ports.ts"
 import { settingValue, type Setting } from "../../core/environment.ts"
@@ -25,8 +26,10 @@ export interface RestClientOptions {
 export class RestClient {
   readonly #options: RestClientOptions
   readonly #budgets: BudgetPerKey | undefined
-  #client: { readonly ports: Ports; readonly http: HttpClient } | undefined
+  /** By what keeps their breakers: one for each run that shares them, one for all others. */
+  readonly #clients = new WeakMap<object, HttpClient>()
   #tell: SourceContext["tell"]
+  #isUnsharedTold = false
 
   constructor(options: RestClientOptions) {
     const { budget, retry: repeated } = options.http
@@ -99,40 +102,40 @@ export class RestClient {
     url: URL,
     headers: Readonly<Record<string, string>>,
     credentials: Credentials,
-    { ports }: SourceContext,
+    context: SourceContext,
     signal: AbortSignal,
   ): Promise<HttpResponse> {
-    await this.#options.rateLimit?.turn(ports.clock, signal)
+    await this.#options.rateLimit?.turn(context.ports.clock, signal)
     const asked = new URL(url)
     for (const [name, value] of Object.entries(credentials.query ?? {})) asked.searchParams.set(name, value)
     const own = Object.entries(this.#options.headers).map(([name, value]) => [name, settingValue(value)] as const)
-    return this.#http(ports).request({
+    return this.#http(context).request({
       url: asked,
       headers: { accept: "application/json", ...Object.fromEntries(own), ...headers, ...credentials.headers },
       signal,
     })
   }
 
-  #credentials(auth: RestAuth, { ports }: SourceContext, signal: AbortSignal): Promise<Credentials> {
+  #credentials(auth: RestAuth, context: SourceContext, signal: AbortSignal): Promise<Credentials> {
     return auth.credentials({
-      clock: ports.clock,
+      clock: context.ports.clock,
       signal,
       post: async (url, form, headers) => {
-        const response = await this.#token(ports, url, form, headers, signal)
+        const response = await this.#token(context, url, form, headers, signal)
         return response.json()
       },
     })
   }
 
   async #token(
-    ports: Ports,
+    context: SourceContext,
     url: string,
     form: Readonly<Record<string, string>>,
     headers: Readonly<Record<string, string>>,
     signal: AbortSignal,
   ): Promise<HttpResponse> {
     try {
-      return await this.#http(ports).request({
+      return await this.#http(context).request({
         url,
         method: "POST",
         headers: { accept: "application/json", "content-type": "application/x-www-form-urlencoded", ...headers },
@@ -152,23 +155,25 @@ export class RestClient {
   }
 
   /** Kept connections serve the next partition too; idle ones are closed by themselves and keep no process alive. */
-  #http(ports: Ports): HttpClient {
-    if (this.#client?.ports !== ports) {
-      void this.#client?.http.close()
-      this.#client = {
-        ports,
-        http: httpClient({ ...this.#httpOptions(), ports, onEvent: (event) => this.#onEvent(event) }),
-      }
-    }
-    return this.#client.http
+  #http({ ports, breakers }: SourceContext): HttpClient {
+    const keeper = breakers ?? ports
+    const known = this.#clients.get(keeper)
+    if (known !== undefined) return known
+    const onEvent = (event: HttpEvent): void => this.#onEvent(event)
+    const made = httpClient({ ...this.#httpOptions(breakers), ports, onEvent })
+    this.#clients.set(keeper, made)
+    return made
   }
 
-  #httpOptions(): HttpClientOptions & { suppress?: undefined } {
+  #httpOptions(store?: BreakerStore): HttpClientOptions & { suppress?: undefined } {
+    const { breaker } = this.#options.http
+    const shared = breaker === false || store === undefined ? breaker : { store, ...breaker }
     // Retries are made here, so that each try has its turn and its credentials.
-    return { ...this.#options.http, retry: false, budget: false }
+    return { ...this.#options.http, breaker: shared, retry: false, budget: false }
   }
 
   #onEvent(event: HttpEvent): void {
+    if (event.type === "breaker-store-failed") this.#tellUnshared(event.error)
     if (event.type !== "breaker" || event.to !== "open") return
     this.#tell?.({
       type: "warning",
@@ -176,6 +181,18 @@ export class RestClient {
       partition: undefined,
       message: `calls to ${event.name} are paused: too many of them failed`,
       hint: "the errors before this one say how",
+    })
+  }
+
+  #tellUnshared(error: unknown): void {
+    if (this.#isUnsharedTold) return
+    this.#isUnsharedTold = true
+    this.#tell?.({
+      type: "warning",
+      code: "DB_UNAVAILABLE",
+      partition: undefined,
+      message: `the state of circuit breakers cannot be shared: ${asSpillwayError(error).message}`,
+      hint: "this run goes on with what it sees itself; others may call what it has found to be down",
     })
   }
 }

@@ -17,20 +17,24 @@ export class PageBatch implements Batch {
   readonly position: Position
   readonly bytes: number
   readonly #parts: PageBatchParts
+  readonly #items: PageItems
+  readonly #kept: readonly number[] | undefined
 
   constructor(parts: PageBatchParts) {
     this.length = parts.kept?.length ?? parts.items.length
     this.position = parts.position
     this.bytes = parts.items.bytes
     this.#parts = parts
+    this.#items = parts.items
+    this.#kept = parts.kept
   }
 
   raw(i: number): Uint8Array {
-    return this.#parts.items.raw(this.#item(i))
+    return this.#items.raw(this.#item(i))
   }
 
   record(i: number): RecordObject | DecodeFault {
-    return this.#parts.items.record(this.#item(i))
+    return this.#items.record(this.#item(i))
   }
 
   ordinal(i: number): number {
@@ -42,7 +46,6 @@ export class PageBatch implements Batch {
   }
 
   #item(i: number): number {
-    const { kept } = this.#parts
-    return kept === undefined ? i : (kept[i] as number)
+    return this.#kept === undefined ? i : (this.#kept[i] as number)
   }
 }

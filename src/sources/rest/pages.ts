@@ -91,12 +91,15 @@ class Pages {
   }
 
   #ask(place: PagePlace): void {
-    const own = new AbortController()
-    const signal = AbortSignal.any([this.#signal, own.signal])
-    const fetched = this.#options.fetch(this.#options.paginator.request(place), signal)
+    const { paginator, concurrency, fetch } = this.#options
+    const request = paginator.request(place)
+    // One at a time is always wanted: there is nothing to cancel but the whole reading.
+    const own = concurrency > 1 ? new AbortController() : undefined
+    const signal = own === undefined ? this.#signal : AbortSignal.any([this.#signal, own.signal])
+    const fetched = fetch(request, signal)
     // Met when its turn comes, which may be never.
     fetched.catch(() => undefined)
-    this.#pending.push({ place, key: this.#keyOf(place), fetched, cancel: () => own.abort() })
+    this.#pending.push({ place, key: JSON.stringify(request), fetched, cancel: () => own?.abort() })
   }
 
   async #drop(): Promise<void> {

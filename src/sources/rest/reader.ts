@@ -1,7 +1,8 @@
 import type { PartitionReader, SourceContext, SourcePartition } from "../../core/contracts.ts"
-import { SpillwayError, type ErrorCode } from "../../core/errors.ts"
+import { asSpillwayError, PARTITION_ONLY, SpillwayError, type ErrorCode } from "../../core/errors.ts"
 import type { JsonValue } from "../../core/json.ts"
 import type { Batch, Position } from "../../core/records.ts"
+import { RetryError } from "../../resilience/retry-error.ts"
 import { Boundary, boundaryState, NOTHING_READ } from "./boundary.ts"
 import { driftText, FieldWatch, type Drift, type FieldTypes } from "./drift.ts"
 import type { Incremental } from "./incremental.ts"
@@ -90,7 +91,7 @@ export class RestReader implements PartitionReader {
         }
     } catch (error) {
       signal.throwIfAborted()
-      throw error
+      throw this.#options.incremental?.by === undefined ? error : ofThisWindow(error)
     }
     this.#conclude()
   }
@@ -184,4 +185,22 @@ export class RestReader implements PartitionReader {
     const { context, partition } = this.#options
     context.tell?.({ type: "warning", code, partition: partition.key, message: `${partition.key}: ${message}`, hint })
   }
+}
+
+/** What a server answers wrongly however often it is asked. That it is away, or wants to be left alone, concerns all windows. */
+const WRONG_ANSWERS: ReadonlySet<ErrorCode> = new Set(["DECODE", "HTTP_5XX"])
+
+/** The error; where the server is there and fails for one window in every try, as one that concerns this window alone. */
+function ofThisWindow(error: unknown): unknown {
+  if (!(error instanceof RetryError) || error.reason !== "attempts" || error.class === "throttled") return error
+  const last = asSpillwayError(error.cause)
+  if (!WRONG_ANSWERS.has(last.code)) return error
+  const { message, where, hint, context } = error
+  return new SpillwayError(last.code, message, {
+    class: "terminal",
+    where,
+    hint: `the other partitions go on, and the next run tries this one again; ${hint}`,
+    cause: error,
+    context: { ...context, [PARTITION_ONLY]: true },
+  })
 }
