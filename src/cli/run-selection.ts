@@ -1,3 +1,4 @@
+import type { Source } from "../core/contracts.ts"
 import type { SpillwayError } from "../core/errors.ts"
 import type { PartitionPlan } from "../engine/plan-partitions.ts"
 import { partsOf, type Runnable } from "../engine/project.ts"
@@ -37,11 +38,16 @@ export function runSelection(flags: SelectionOptions, runnables: readonly Runnab
       "name the pipeline: spillway run PIPELINE --partition KEY",
     )
   const byTime = [selection.year, selection.month, selection.from, selection.to].some((given) => given !== undefined)
-  for (const runnable of runnables) if (named) checkSelection(selection, unitOf(runnable), runnable.name)
-  const own = (runnable: Runnable): Selection =>
-    byTime && !isTimed(unitOf(runnable))
+  const own = (runnable: Runnable): Selection => {
+    const isByTime = isTimed(unitOf(runnable))
+    if (isByTime && selection.keys !== undefined)
+      return { ...selection, keys: new Set([...selection.keys].map((key) => nameIn(runnable, key))) }
+    return byTime && !isByTime
       ? { ...selection, year: undefined, month: undefined, from: undefined, to: undefined }
       : selection
+  }
+  for (const runnable of runnables)
+    if (named) checkSelection({ ...selection, keys: own(runnable).keys }, unitOf(runnable), runnable.name)
   const narrows = byTime || selection.only !== undefined || selection.keys !== undefined
   return {
     words: describeSelection(selection),
@@ -58,7 +64,7 @@ export function runSelection(flags: SelectionOptions, runnables: readonly Runnab
                 words: describeSelection(mine),
                 // That none of a month is stale, say, is no mistake.
                 byKey: asked && mine.only === undefined,
-                matches: (key, reason) => selects(mine, unit, key, reason),
+                matches: (key, reason) => selects(mine, unit, nameIn(runnable, key), reason),
               },
             }
           : {}),
@@ -66,10 +72,12 @@ export function runSelection(flags: SelectionOptions, runnables: readonly Runnab
     },
     pick(runnable, partitions) {
       const mine = own(runnable)
-      const there = new Set(partitions.map(({ key }) => key))
+      const there = new Set(partitions.map(({ key }) => nameIn(runnable, key)))
       const unknown = [...(mine.keys ?? [])].filter((key) => !there.has(key)).map((key) => JSON.stringify(key))
       if (unknown.length > 0) throw noneOf(runnable, unknown.join(", "), partitions)
-      const picked = partitions.filter(({ key, reason }) => selects(mine, unitOf(runnable), key, reason))
+      const picked = partitions.filter(({ key, reason }) =>
+        selects(mine, unitOf(runnable), nameIn(runnable, key), reason),
+      )
       if (picked.length === 0 && partitions.length > 0 && mine.only === undefined)
         throw noneOf(runnable, `of ${describeSelection(mine)}`, partitions)
       return picked
@@ -87,7 +95,14 @@ function noneOf(runnable: Runnable, words: string, partitions: readonly Partitio
 
 /** What all parts of a runnable are divided by; undefined for files and for parts that differ. */
 function unitOf(runnable: Runnable): PartitionUnit | undefined {
-  const units = partsOf(runnable).map((part) => (part.kind === "model" ? part.partition : undefined))
+  const units = partsOf(runnable).map((part) => (part.kind === "model" ? part.partition : unitOfSource(part.source)))
   const [first] = units
   return units.every((unit) => unit?.kind === first?.kind) ? first : undefined
 }
+
+const unitOfSource = ({ dividedBy }: Source): PartitionUnit | undefined =>
+  dividedBy === undefined ? undefined : { kind: dividedBy }
+
+/** What a partition is selected by: its key; where a source puts its own name before the date, the date. */
+const nameIn = (runnable: Runnable, key: string): string =>
+  isTimed(unitOf(runnable)) ? key.slice(key.lastIndexOf(" ") + 1) : key

@@ -143,6 +143,8 @@ export interface Source {
   readonly positions?: "stable" | "shifting" | undefined
   /** Partitions are read on from where the last run ended. */
   readonly incremental?: boolean | undefined
+  /** Partitions are days or months, whose date ends their key: `NAME 2026-01-05`. */
+  readonly dividedBy?: "day" | "month" | undefined
   /** Says what is read and how; part of the pipeline's definition version. */
   readonly description: JsonValue
   /** The partitions there are now, in the order they are to be processed. `known` lets an unchanged one be recognised cheaply. */

@@ -132,11 +132,14 @@ function selected(
   { partitions: keys }: ChooseOptions,
 ): readonly SourcePartition[] {
   if (keys === undefined) return listed
-  const there = new Set(listed.map((partition) => partition.key))
-  const unknown = keys.filter((key) => !there.has(key))
+  const unknown = keys.filter((asked) => !listed.some(({ key }) => isNamedBy(key, asked)))
   if (unknown.length > 0) throw noneOf(load, unknown.map((key) => JSON.stringify(key)).join(", "), listed)
-  return listed.filter((partition) => keys.includes(partition.key))
+  return listed.filter(({ key }) => keys.some((asked) => isNamedBy(key, asked)))
 }
+
+/** A day or month of a source is called `NAME 2026-01-05`; its date names it too. */
+const isNamedBy = (key: string, asked: string): boolean =>
+  key === asked || (/^\d{4}-\d\d(?:-\d\d)?$/.test(asked) && key.endsWith(` ${asked}`))
 
 function noneOf(load: Load, words: string, listed: readonly SourcePartition[]): SpillwayError {
   const [first, last] = [listed[0]?.key, listed.at(-1)?.key]

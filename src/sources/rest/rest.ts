@@ -84,6 +84,7 @@ export function rest(options: RestOptions): Source {
     resumable: true,
     positions: incremental === undefined ? "shifting" : "stable",
     incremental: incremental !== undefined,
+    dividedBy: incremental?.by,
     description: describe(options, paginator, incremental),
     list(context, known) {
       const listing = {
