@@ -15,7 +15,7 @@ export function definitionVersion(pipeline: Pipeline): string {
     prepare: pipeline.prepare?.toString() ?? null,
     transform: pipeline.transform?.toString() ?? null,
     checks: pipeline.checks.map((check) => [check.level, check.name, check.description]),
-    sink: pipeline.sink,
+    sink: sinkOf(pipeline),
     onNewColumn: pipeline.onNewColumn,
     publish: pipeline.publish,
     maxRecordBytes: pipeline.maxRecordBytes,
@@ -23,3 +23,6 @@ export function definitionVersion(pipeline: Pipeline): string {
   }
   return createHash("sha256").update(canonicalJson(definition)).digest("hex").slice(0, 16)
 }
+
+const sinkOf = ({ sink }: Pipeline): object =>
+  sink.kind === "file" && sink.storage !== undefined ? { ...sink, storage: sink.storage.description } : sink

@@ -1,3 +1,5 @@
+import { readdir, utimes } from "node:fs/promises"
+import { join } from "node:path"
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest"
 import { migrations } from "../../src/ledger/migrations/index.ts"
 import { migrate } from "../../src/postgres/migrate.ts"
@@ -47,6 +49,38 @@ describe("prune", () => {
     })
     expect(await count("ops.pipeline_logs")).toBe(2)
     expect(await count("ops.dead_letters")).toBe(5)
+  })
+
+  it("removes evidence that no letter names any more, and none of yesterday or of a letter", async () => {
+    const folder = await projectFolder({})
+    const old = new Date("2020-01-01T00:00:00Z")
+    const names = ["gone.png", "gone.html", "named.png", "staged.png", "replayed.png", "young.png"]
+    await folder.write(Object.fromEntries(names.map((name) => [`.spillway/evidence/${name}`, name])))
+    for (const name of names.slice(0, -1)) await utimes(join(folder.directory, ".spillway/evidence", name), old, old)
+    const evidence = (name: string) => JSON.stringify({ url: "x", evidence: [`.spillway/evidence/${name}`] })
+    await session.query(`UPDATE ops.dead_letters SET source = $1 WHERE id = 'pending'`, [evidence("named.png")])
+    await session.query(`UPDATE ops.dead_letters SET source = $1 WHERE id = 'replayed'`, [evidence("replayed.png")])
+    await session.query(
+      `INSERT INTO ops_staging.dead_letters (run_id, partition_no, id, fingerprint, ordinal, source, step, error_code, error_msg, faults, raw)
+       VALUES ('r', 1, 'x', 'f', 1, $1, 's', 'DECODE', '', '[]', '')`,
+      [evidence("staged.png")],
+    )
+    const there = async (): Promise<string[]> => (await readdir(join(folder.directory, ".spillway/evidence"))).sort()
+    try {
+      expect((await command(folder, "prune", "--dry-run")).stdout).toMatch(/^evidence \(files\) +as its letters +2$/m)
+      expect(await there()).toHaveLength(6)
+      expect(envelope(await command(folder, "prune", "--json"))).toMatchObject({ data: { evidenceFiles: 2 } })
+      expect(await there()).toEqual(["named.png", "replayed.png", "staged.png", "young.png"])
+      const letters = ["--dead-letters", "replayed", "--older-than", "90d"]
+      expect(envelope(await command(folder, "prune", ...letters, "--json"))).toMatchObject({
+        data: { evidenceFiles: 1 },
+      })
+      expect(await there()).toEqual(["named.png", "staged.png", "young.png"])
+      expect(await count("ops.dead_letters")).toBe(4)
+    } finally {
+      await session.query("TRUNCATE ops_staging.dead_letters")
+      await folder.remove()
+    }
   })
 
   it("takes retention from the project", async () => {

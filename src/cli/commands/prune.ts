@@ -1,5 +1,6 @@
 import type { Command } from "commander"
 import { parseDuration } from "../../core/duration.ts"
+import { namedEvidence } from "../../ledger/evidence.ts"
 import { prunableLetters, retentionFamilies, type PrunableLetters, type RetentionFamily } from "../../ledger/expiry.ts"
 import {
   defaultRetention,
@@ -17,6 +18,7 @@ import { interruptOf } from "../interrupt.ts"
 import { suggestion } from "../nearest.ts"
 import type { Outcome } from "../output.ts"
 import { loadProject, locateFolder } from "../project.ts"
+import { pruneEvidence } from "../prune-evidence.ts"
 import { columns } from "../table.ts"
 
 interface PruneFlags {
@@ -28,7 +30,9 @@ interface PruneFlags {
 export function pruneCommand(program: Command, context: CommandContext): void {
   program
     .command("prune")
-    .description("remove old logs, checkpoints, metrics, check results, touches and runs that nothing needs any more")
+    .description(
+      "remove old logs, checkpoints, metrics, check results, touches and runs that nothing needs any more, and evidence that no letter names",
+    )
     .option("--dry-run", "count what would be removed; remove nothing")
     .option("--dead-letters <states>", `also dead letters in these states: ${prunableLetters.join(",")}`)
     .option("--older-than <duration>", "with --dead-letters: only those last seen longer ago, such as 90d")
@@ -61,9 +65,14 @@ async function pruneOld(host: Host, flags: PruneFlags): Promise<Outcome> {
   )
   try {
     const options = { dryRun: flags.dryRun, deadLetters, signal: interrupt.signal }
-    const report = await withExistingDatabase(host, directory, (session) =>
-      pruneOn(session, retention, host.ports, options),
-    )
+    const report = await withExistingDatabase(host, directory, async (session) => {
+      const rows = await pruneOn(session, retention, host.ports, options)
+      const evidence = await pruneEvidence(directory, () => namedEvidence(session), host.ports, {
+        dryRun: rows.dryRun,
+        signal: interrupt.signal,
+      })
+      return { ...rows, evidenceFiles: evidence }
+    })
     if (report === undefined) {
       host.output.note("nothing has run yet: there is nothing to remove")
       return { data: null }
@@ -114,7 +123,7 @@ async function declaredRetention(host: Host): Promise<RetentionOptions> {
 }
 
 function reportText(
-  report: PruneReport,
+  report: PruneReport & { readonly evidenceFiles: number },
   kept: Readonly<Record<RetentionFamily, string>>,
   flags: PruneFlags,
   host: Host,
@@ -122,6 +131,7 @@ function reportText(
   const { colors } = host.output
   const head = ["what", "kept for", report.dryRun ? "would go" : "removed"].map((word) => colors.dim(word))
   const rows = retentionFamilies.map((family) => [family, kept[family], figure(report.removed[family])])
+  rows.push(["evidence (files)", "as its letters", figure(report.evidenceFiles)])
   const letters = report.removed.deadLetters
   if (letters !== undefined)
     rows.push([`dead letters (${flags.deadLetters ?? ""})`, flags.olderThan ?? "", figure(letters)])

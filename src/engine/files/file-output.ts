@@ -1,4 +1,3 @@
-import { join, resolve } from "node:path"
 import type { SourcePartition } from "../../core/contracts.ts"
 import { SpillwayError, systemCode } from "../../core/errors.ts"
 import type { Ports } from "../../core/ports.ts"
@@ -12,8 +11,9 @@ import {
 import { emptyCounts, type PublishResult } from "../../postgres/publish-counts.ts"
 import type { Session } from "../../postgres/session.ts"
 import type { Target } from "../../postgres/target.ts"
-import { fileNamer, isTemporary, keyTag, keyTagOf, temporaryName } from "./file-names.ts"
-import { FileParts, sameContent } from "./file-parts.ts"
+import { fileNamer, isTemporary, keyTag, keyTagOf } from "./file-names.ts"
+import { FileParts } from "./file-parts.ts"
+import { filePlace, type FilePlace } from "./file-place.ts"
 import type { FileSink } from "./file-sink.ts"
 
 export interface OutputContext {
@@ -45,7 +45,7 @@ interface WrittenPartition {
 }
 
 /**
- * Publishes staged partitions as files in a folder. Which files a partition consists of is noted in its position, in the
+ * Publishes staged partitions as files in a folder, of this machine or of a storage. Which files a partition consists of is noted in its position, in the
  * publishing transaction: that is what counts, and every other file with a name of this pipeline is a leftover.
  *
  * temporary files ─▶ on the disk ─▶ renamed ─▶ COMMIT ─▶ what they replace is removed
@@ -68,42 +68,42 @@ export class FileOutput {
     partitions: readonly SourcePartition[],
     published: FilesByPartition,
   ): Promise<WrittenFiles> {
-    const { pipeline, ports } = context
-    const folder = this.#folder(context)
-    return onDisk(folder, async () => {
-      await ports.files.makeDirectory(folder)
-      const there = await namesIn(folder, ports)
+    const place = this.#place(context)
+    return onDisk(place, async () => {
+      await place.prepare()
+      const there = await place.names()
       const written = new Map<string, WrittenPartition>()
       for (const partition of partitions)
-        written.set(partition.key, await this.#writePartition(session, context, staging, partition, published, there))
+        written.set(
+          partition.key,
+          await this.#writePartition(session, { ...context, place }, staging, partition, published, there),
+        )
       await session.query(`DROP TABLE ${staging}`)
-      await noteOutputFiles(session, pipeline, new Map([...written].map(([key, { files }]) => [key, files])))
+      await noteOutputFiles(session, context.pipeline, new Map([...written].map(([key, { files }]) => [key, files])))
       return {
         result: { counts: countsOf(written), touches: [], adopted: false },
-        reveal: () => onDisk(folder, () => reveal(folder, written, ports)),
-        settle: () => onDisk(folder, () => settle(folder, written, ports)),
+        reveal: () => onDisk(place, () => reveal(place, written)),
+        settle: () => onDisk(place, () => settle(place, written)),
       }
     })
   }
 
   async #writePartition(
     session: Session,
-    context: OutputContext,
+    context: OutputContext & { readonly place: FilePlace },
     staging: string,
     partition: SourcePartition,
     published: FilesByPartition,
     there: readonly string[],
   ): Promise<WrittenPartition> {
-    const { pipeline, definitionVersion, ports, target } = context
-    const folder = this.#folder(context)
+    const { pipeline, definitionVersion, ports, target, place } = context
     const nameOf = fileNamer(this.#sink, pipeline, partition, definitionVersion)
-    const parts = new FileParts(this.#sink, target.columns, ports, (part) => join(folder, temporaryName(nameOf(part))))
+    const parts = new FileParts(this.#sink, target.columns, ports, (part) => place.temporary(nameOf(part)))
     const records = await parts.write(session, staging, partition.key)
     const files = records.map((count, i) => ({ name: nameOf(i + 1), records: count }))
     const before = published.get(partition.key) ?? []
     let same = JSON.stringify(files) === JSON.stringify(before)
-    for (const { name } of files)
-      same &&= await sameContent(ports.files, join(folder, name), join(folder, temporaryName(name)))
+    for (const { name } of files) same &&= await place.isSame(name)
     const kept = new Set(
       [...files, ...[...published].flatMap(([key, of]) => (key === partition.key ? [] : of))].map(nameOfEntry),
     )
@@ -116,10 +116,10 @@ export class FileOutput {
    * published files that are gone.
    */
   async tidy(session: Session, context: Omit<OutputContext, "target">): Promise<string[]> {
-    const { pipeline, ports } = context
-    const folder = this.#folder(context)
-    return onDisk(folder, async () => {
-      const there = await namesIn(folder, ports)
+    const { pipeline } = context
+    const place = this.#place(context)
+    return onDisk(place, async () => {
+      const there = await place.names()
       const known = await outputFiles(session, pipeline)
       const published = new Set([...known.values()].flat().map(nameOfEntry))
       const suspects = there.filter((name) => !published.has(name) && keyTagOf(name, pipeline) !== undefined)
@@ -131,16 +131,16 @@ export class FileOutput {
             const kept = new Set(files.map(nameOfEntry))
             for (const name of suspects)
               if (keyTagOf(name, pipeline) === keyTag(key) && !kept.has(name) && (tried || isTemporary(name)))
-                await ports.files.remove(join(folder, name))
+                await place.remove(name)
           }
         })
       const left = new Set(there)
-      return [...published].filter((name) => !left.has(name)).map((name) => join(this.#sink.folder, name))
+      return [...published].filter((name) => !left.has(name)).map((name) => `${this.#sink.folder}/${name}`)
     })
   }
 
-  #folder({ directory }: Pick<OutputContext, "directory">): string {
-    return resolve(directory, this.#sink.folder)
+  #place({ directory, ports }: Pick<OutputContext, "directory" | "ports">): FilePlace {
+    return filePlace(this.#sink, directory, ports)
   }
 }
 
@@ -162,35 +162,20 @@ function countsOf(written: ReadonlyMap<string, WrittenPartition>): PublishResult
   return counts
 }
 
-async function reveal(folder: string, written: ReadonlyMap<string, WrittenPartition>, { files }: Ports): Promise<void> {
-  for (const { files: entries, same } of written.values())
-    for (const { name } of entries) {
-      const temporary = join(folder, temporaryName(name))
-      await (same ? files.remove(temporary) : files.rename(temporary, join(folder, name)))
-    }
-  await files.syncFolder(folder)
+const reveal = (place: FilePlace, written: ReadonlyMap<string, WrittenPartition>): Promise<void> =>
+  place.reveal([...written.values()].flatMap(({ files, same }) => files.map(({ name }) => ({ name, same }))))
+
+async function settle(place: FilePlace, written: ReadonlyMap<string, WrittenPartition>): Promise<void> {
+  for (const { outdated } of written.values()) for (const name of outdated) await place.remove(name)
 }
 
-async function settle(folder: string, written: ReadonlyMap<string, WrittenPartition>, { files }: Ports): Promise<void> {
-  for (const { outdated } of written.values()) for (const name of outdated) await files.remove(join(folder, name))
-}
-
-async function namesIn(folder: string, { files }: Ports): Promise<string[]> {
-  try {
-    return (await files.list(folder)).filter(({ isDirectory }) => !isDirectory).map(({ name }) => name)
-  } catch (error) {
-    if (systemCode(error) === "ENOENT") return []
-    throw error
-  }
-}
-
-async function onDisk<T>(folder: string, work: () => Promise<T>): Promise<T> {
+async function onDisk<T>({ shown }: FilePlace, work: () => Promise<T>): Promise<T> {
   try {
     return await work()
   } catch (error) {
     if (error instanceof SpillwayError || systemCode(error) === undefined) throw error
     throw new SpillwayError("RESOURCE", `the folder cannot be written to (${systemCode(error) ?? ""})`, {
-      where: folder,
+      where: shown,
       cause: error,
       hint: "check that it may be written to and has room, then run again: it goes on where it stopped",
     })

@@ -6,7 +6,7 @@ import { backoff } from "../../resilience/backoff.ts"
 import { changedWhileRead, vanished } from "../file-errors.ts"
 import { objectStat, s3Address } from "./objects.ts"
 import type { ObjectStorage } from "./object-storage.ts"
-import { accessOf, storageError } from "./s3.ts"
+import { accessOf, statusOf, storageError } from "./access.ts"
 
 /** What reading a file asks of the file system. */
 export type ReadableFiles = Pick<Files, "stat" | "chunks" | "read">
@@ -101,10 +101,6 @@ async function openObject(
     if (statusOf(error) === 412) throw changedWhileRead(path)
     throw error
   }
-}
-
-function statusOf(error: unknown): number | undefined {
-  return (error as { $metadata?: { httpStatusCode?: number } } | undefined)?.$metadata?.httpStatusCode
 }
 
 /** An object that may not be read, or is gone, holds itself alone, as a file does. */

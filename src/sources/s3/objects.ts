@@ -3,7 +3,7 @@ import type { SourceContext, SourcePartition } from "../../core/contracts.ts"
 import { SpillwayError } from "../../core/errors.ts"
 import type { FolderFilter } from "../file-patterns.ts"
 import type { ObjectStorage } from "./object-storage.ts"
-import { accessOf, storageError, type S3Access } from "./s3.ts"
+import { accessOf, storageError, type S3Access } from "./access.ts"
 
 /** A bucket, and a key or a pattern of keys in it. */
 export interface S3Address {
@@ -45,7 +45,7 @@ export async function findObjects(
   const { base, glob, isGlob } = picomatch.scan(key)
   const found: SourcePartition[] = []
   const collect = async (prefix: string, accept: (key: string) => boolean): Promise<void> => {
-    for await (const object of listed(access, bucket, prefix, context))
+    for await (const object of listed(access, bucket, prefix, context.signal))
       if (!object.key.endsWith("/") && accept(object.key)) found.push(asPartition(bucket, object))
   }
   if (isGlob) {
@@ -66,11 +66,13 @@ export async function findObjects(
   return found
 }
 
-async function* listed(
+/** The objects whose keys begin with `prefix`; those below a further `/` only where there is no `delimiter`. */
+export async function* listed(
   { client, library }: S3Access,
   bucket: string,
   prefix: string,
-  context: SourceContext,
+  signal?: AbortSignal,
+  delimiter?: "/",
 ): AsyncGenerator<Listed, void, void> {
   const where = `s3://${bucket}/${prefix}`
   let token: string | undefined
@@ -78,12 +80,15 @@ async function* listed(
     const command = new library.ListObjectsV2Command({
       Bucket: bucket,
       Prefix: prefix,
+      ...(delimiter === undefined ? {} : { Delimiter: delimiter }),
       ...(token === undefined ? {} : { ContinuationToken: token }),
     })
-    const page = await client.send(command, { abortSignal: context.signal }).catch((error: unknown) => {
-      context.signal.throwIfAborted()
-      throw storageError(error, where)
-    })
+    const page = await client
+      .send(command, signal === undefined ? {} : { abortSignal: signal })
+      .catch((error: unknown) => {
+        signal?.throwIfAborted()
+        throw storageError(error, where)
+      })
     for (const { Key, Size, ETag } of page.Contents ?? [])
       if (Key !== undefined) yield { key: Key, size: Size ?? 0, etag: ETag ?? "" }
     token = page.IsTruncated === true ? page.NextContinuationToken : undefined
