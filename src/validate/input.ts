@@ -7,6 +7,7 @@ import { compressionByMagic, uncompressedName } from "../formats/compression.ts"
 import { csv } from "../formats/csv.ts"
 import { json } from "../formats/json.ts"
 import { jsonl } from "../formats/jsonl.ts"
+import { parquet } from "../formats/parquet.ts"
 import { asFileError, unreadable } from "../sources/file-errors.ts"
 import { findFiles, keyOf } from "../sources/file-patterns.ts"
 import { FileReader } from "../sources/file-reader.ts"
@@ -40,6 +41,7 @@ const BY_EXTENSION: readonly (readonly [string, Format])[] = [
   [".jsonl", FORMATS.jsonl],
   [".ndjson", FORMATS.jsonl],
   [".json", FORMATS.json],
+  [".parquet", parquet()],
 ]
 
 /** The format that a name tells, before what a compression adds. */

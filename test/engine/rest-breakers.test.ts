@@ -46,7 +46,7 @@ it("a breaker that one run opened stops the next one, and another process, befor
   expect(api.asked).toHaveLength(4)
 
   const second = await bed.run(things("1 hour"))
-  expect(second).toMatchObject({ status: "failed", error: { message: expect.stringMatching(/are paused until/) } })
+  expect(second).toMatchObject({ status: "failed", error: { message: expect.stringMatching(/are paused until/) as unknown } })
   expect(api.asked).toHaveLength(4)
 
   const config = `

@@ -71,7 +71,7 @@ const written = (): Promise<string[]> =>
   lines("SELECT md5(string_agg(ctid::text || xmin::text, ',' ORDER BY ctid)) AS line FROM analytics.events")
 
 interface Sent {
-  readonly user_id?: unknown
+  readonly user_id: string
   readonly session_id: string | null
   readonly event: string
   readonly timestamp: string
@@ -92,8 +92,8 @@ const plain = (type: string): string =>
   ["page_view", "click", "sign_up", "purchase", "logout"].find(
     (known) => known.replace("_", "") === type.toLowerCase().replaceAll(/[^a-z]/g, ""),
   ) ?? type
-const row = (user: unknown, timestamp: string, type: string): string | undefined =>
-  user === null ? undefined : `${String(user)} ${new Date(timestamp).toISOString()} ${plain(type)}`
+const row = (user: string | null, timestamp: string, type: string): string | undefined =>
+  user === null ? undefined : `${user} ${new Date(timestamp).toISOString()} ${plain(type)}`
 
 test("the letters of the example are mended and loaded once, the others given up; the second time nothing changes", async () => {
   expect((await spillway("run")).code).toBe(0)

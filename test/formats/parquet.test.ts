@@ -234,6 +234,93 @@ describe("a file", () => {
   })
 })
 
+describe("values that DuckDB does not write", () => {
+  /** A file with a column of fixed bytes that says that it is INT96: 8 bytes of nanoseconds in the day, 4 of the Julian day. */
+  function int96File(values: readonly (Uint8Array | null)[]): Buffer {
+    const schema = [
+      { name: "root", num_children: 1 },
+      { name: "at", type: "FIXED_LEN_BYTE_ARRAY" as const, type_length: 12, repetition_type: "OPTIONAL" as const },
+    ]
+    const columnData = [{ name: "at", data: [...values], encoding: "PLAIN" as const }]
+    const file = Buffer.from(parquetWriteBuffer({ columnData, schema, statistics: false, codec: "UNCOMPRESSED" }))
+    const footer = file.length - 8 - file.readUInt32LE(file.length - 8)
+    // The type as thrift has it: 7 (fixed bytes) becomes 3, once in the schema (before its length), once in the column (before its encodings).
+    for (const behind of [0x15, 0x19]) {
+      const at = file.indexOf(Buffer.from([0x15, 0x0e, behind]), footer)
+      expect(at).toBeGreaterThan(footer)
+      file[at + 1] = 0x06
+    }
+    return file
+  }
+
+  const int96 = (nanos: bigint, julianDay: number): Uint8Array => {
+    const bytes = Buffer.alloc(12)
+    bytes.writeBigUInt64LE(nanos)
+    bytes.writeInt32LE(julianDay, 8)
+    return bytes
+  }
+
+  it("INT96 is a time without a zone, to the nanosecond, also before 1970", async () => {
+    const values = [
+      int96(0n, 2440588),
+      int96(45_296_123_456_789n, 2460370),
+      int96(86_399_999_999_999n, 2440587),
+      null,
+      int96(1n, 2299161),
+    ]
+    await writeFile(join(directory, "int96.parquet"), int96File(values))
+    expect(await records("int96.parquet")).toEqual([
+      { at: "1970-01-01T00:00:00" },
+      { at: "2024-02-29T12:34:56.123456789" },
+      { at: "1969-12-31T23:59:59.999999999" },
+      { at: null },
+      { at: "1582-10-15T00:00:00.000000001" },
+    ])
+    // DuckDB takes the file for one with INT96, and reads the same to its microsecond.
+    const read = await duckdb.runAndReadAll(
+      `SELECT strftime("at"::TIMESTAMP, '%Y-%m-%dT%H:%M:%S.%f') AS "at" FROM '${join(directory, "int96.parquet")}'`,
+    )
+    expect(read.getRowObjects().map(({ at }) => at)).toEqual([
+      "1970-01-01T00:00:00.000000",
+      "2024-02-29T12:34:56.123456",
+      "1969-12-31T23:59:59.999999",
+      null,
+      "1582-10-15T00:00:00.000000",
+    ])
+  })
+
+  it("FLOAT16 is the number that its 16 bits mean, each of them", async () => {
+    const patterns = Array.from({ length: 1 << 16 }, (_, i) => i)
+    const columnData = [{ name: "half", data: patterns.map(half), encoding: "PLAIN" as const }]
+    const schema = [
+      { name: "root", num_children: 1 },
+      {
+        name: "half",
+        type: "FIXED_LEN_BYTE_ARRAY" as const,
+        type_length: 2,
+        logical_type: { type: "FLOAT16" as const },
+        repetition_type: "REQUIRED" as const,
+      },
+    ]
+    const file = parquetWriteBuffer({ columnData, schema, statistics: false })
+    await writeFile(join(directory, "half.parquet"), Buffer.from(file))
+    const read = (await records("half.parquet")) as { half: number | string }[]
+    expect(read).toHaveLength(1 << 16)
+    const wrong = patterns.filter((bits) => !Object.is(read[bits]?.half, asJson(half(bits))))
+    expect(wrong).toEqual([])
+  })
+
+  const bitsOf = (bits: number): Uint8Array => Uint8Array.of(bits & 0xff, bits >> 8)
+  /** What JavaScript itself makes of them. */
+  const half = (bits: number): number => {
+    const view = new DataView(bitsOf(bits).buffer) as DataView & {
+      getFloat16(at: number, littleEndian: boolean): number
+    }
+    return view.getFloat16(0, true)
+  }
+  const asJson = (value: number): number | string => (Number.isFinite(value) ? value : String(value))
+})
+
 it("parts of a file are read without what lies around them", async () => {
   const path = join(directory, "bytes")
   const content = Buffer.from(Array.from({ length: 3_000_000 }, (_, i) => i % 251))

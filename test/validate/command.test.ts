@@ -2,6 +2,7 @@ import { spawn } from "node:child_process"
 import { readFile } from "node:fs/promises"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
+import { DuckDBInstance } from "@duckdb/node-api"
 import { describe, expect, it } from "vitest"
 import { envelope, spillway, spillwayHere } from "../cli/command-line.ts"
 import { Folder } from "./folder.ts"
@@ -10,6 +11,12 @@ const SAMPLE = fileURLToPath(new URL("../../sample/data.csv", import.meta.url))
 const MAIN = fileURLToPath(new URL("../../src/cli/main.ts", import.meta.url))
 const SCHEMAS = fileURLToPath(new URL("./schemas.ts", import.meta.url))
 const HEADER = "id,name,price,quantity,ts\n"
+
+interface Letter {
+  readonly record: Record<string, unknown>
+  readonly path: string
+  readonly source: Record<string, unknown>
+}
 
 const product = (folder: Folder, ...args: readonly string[]): ReturnType<typeof spillway> =>
   spillway(["validate", "--schema", "builtins.ProductRecord", ...args], {}, folder.path)
@@ -46,6 +53,52 @@ describe("spillway validate", () => {
     const answer = await product(folder, "--in-file", "in.csv", "--good-out", "-")
     expect(answer).toMatchObject({ code: 1, stdout: `${HEADER}a,Ö,1,1,\n` })
     expect(answer.stderr).toContain("2 records read, 1 good, 1 set aside")
+  })
+
+  it("reads Parquet, with zones, digits and what is missing as the file has them", async () => {
+    await using folder = await Folder.of({
+      "schema.json": JSON.stringify({
+        type: "object",
+        properties: {
+          id: { type: "integer", minimum: 1 },
+          at: { type: "string", format: "date-time" },
+          price: { type: ["number", "null"] },
+        },
+        required: ["id", "at"],
+      }),
+    })
+    const instance = await DuckDBInstance.create()
+    const duckdb = await instance.connect()
+    const rows = `VALUES (1, TIMESTAMPTZ '2024-02-29 12:34:56.123456+02', 1.10::DECIMAL(5,2)),
+      (0, TIMESTAMPTZ '2024-03-01 00:00:00+00', 2), (3, NULL, 3), (4, TIMESTAMPTZ '2024-03-02 00:00:00+00', NULL)`
+    await duckdb.run(
+      `COPY (SELECT * FROM (${rows}) t(id, "at", price)) TO '${join(folder.path, "in.parquet")}' (FORMAT parquet)`,
+    )
+    duckdb.closeSync()
+    const args = [
+      "--in-file",
+      "in.parquet",
+      "--schema",
+      "schema.json",
+      "--good-out",
+      "good.jsonl",
+      "--dead-letter",
+      "bad.jsonl",
+    ]
+    const answer = await spillway(["validate", ...args], {}, folder.path)
+    expect(answer).toMatchObject({ code: 1, stderr: "" })
+    expect(answer.stdout).toMatch(/^◆ 4 records read, 2 good, 2 set aside/)
+    expect(await folder.read("good.jsonl")).toBe(
+      '{"id":1,"at":"2024-02-29T10:34:56.123456Z","price":1.1}\n{"id":4,"at":"2024-03-02T00:00:00Z","price":null}\n',
+    )
+    const letters = (await folder.read("bad.jsonl"))
+      .split("\n")
+      .slice(0, -1)
+      .map((line) => JSON.parse(line) as Letter)
+    expect(letters.map(({ record, path, source }) => [record["id"], path, source["file"]])).toEqual([
+      [0, "id", "in.parquet"],
+      [3, "at", "in.parquet"],
+    ])
   })
 
   it("reports as JSON", async () => {
