@@ -189,4 +189,5 @@ const RUN_LEVEL = new Set([
 
 /** A database server without room is everybody's; a file that cannot be read is its partition's, and so is what its source says is. */
 export const isRunLevel = (error: SpillwayError): boolean =>
-  (RUN_LEVEL.has(error.code) && error.context[PARTITION_ONLY] !== true) || (error.code === "RESOURCE" && error.context["sqlState"] !== undefined)
+  (RUN_LEVEL.has(error.code) && error.context[PARTITION_ONLY] !== true) ||
+  (error.code === "RESOURCE" && error.context["sqlState"] !== undefined)

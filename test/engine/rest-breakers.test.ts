@@ -46,7 +46,10 @@ it("a breaker that one run opened stops the next one, and another process, befor
   expect(api.asked).toHaveLength(4)
 
   const second = await bed.run(things("1 hour"))
-  expect(second).toMatchObject({ status: "failed", error: { message: expect.stringMatching(/are paused until/) as unknown } })
+  expect(second).toMatchObject({
+    status: "failed",
+    error: { message: expect.stringMatching(/are paused until/) as unknown },
+  })
   expect(api.asked).toHaveLength(4)
 
   const config = `
@@ -86,5 +89,8 @@ it("the connection for breakers ends with the run", async () => {
   isDown = false
   await bed.run(things("1 hour"))
   const connections = "SELECT count(*)::int FROM pg_stat_activity WHERE application_name = 'spillway/breakers'"
-  await until("it is gone", async () => (await bed.value<number>(`${connections} AND datname = current_database()`)) === 0)
+  await until(
+    "it is gone",
+    async () => (await bed.value<number>(`${connections} AND datname = current_database()`)) === 0,
+  )
 })

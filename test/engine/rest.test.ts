@@ -416,7 +416,10 @@ describe("a source that is divided by days", () => {
     spoil("2026-01", (response) => response.writeHead(500).end())
     const http = { ...quick, breaker: { minimumCalls: 5 } }
     const report = await bed.run(things({ ...source(), http }))
-    expect(report).toMatchObject({ status: "failed", error: { message: expect.stringMatching(/are paused until/) as unknown } })
+    expect(report).toMatchObject({
+      status: "failed",
+      error: { message: expect.stringMatching(/are paused until/) as unknown },
+    })
     expect(api.asked).toHaveLength(5)
   })
 })
