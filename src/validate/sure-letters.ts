@@ -110,37 +110,62 @@ export function sureLetters(
   if (!checks.every((check) => check !== undefined)) return undefined
   const absent = [...byteChecks.keys()].filter((name) => !fields.columns.includes(name))
   if (absent.some((name) => byteChecks.get(name)?.optional !== true)) return undefined
-  const doubtful = new DoubtfulValues(fields, checks)
-  const values = fields.columns.map((name) => known.of(name))
-  const valuesOf = (n: number): PropertyValues => values[doubtful.columns[n] as number] as PropertyValues
-  const { bytes } = fields
-  return {
-    write(i, from) {
-      if (!fields.isWhole(i)) {
-        const decoded = batch.record(i)
-        return decoded instanceof DecodeFault && writer.writeUndecoded(i, decoded)
-      }
-      if (!doubtful.find(i, from)) return false
-      let faults = NO_FAULTS
-      for (let n = 0; n < doubtful.count; n++) {
-        const own = valuesOf(n).faultsOf(bytes, doubtful.starts[n] as number, doubtful.ends[n] as number)
-        if (own === undefined) return false
-        if (own.length === 0) continue
-        if (faults.length > 0) return false
-        faults = own
-      }
-      return faults.length > 0 && writer.writeKnown(i, faults as Faults)
-    },
-    learn(i, faults) {
-      if (doubtful.of !== i) return
-      const names = Array.from({ length: doubtful.count }, (_, n) => fields.columns[doubtful.columns[n] as number])
-      if (names.every((_, n) => valuesOf(n).isFull)) return
-      if (!faults.every(({ step, path }) => step === "validate" && names.includes(path))) return
-      for (const [n, name] of names.entries()) {
-        const own = faults.filter(({ path }) => path === name)
-        valuesOf(n).note(bytes, doubtful.starts[n] as number, doubtful.ends[n] as number, own)
-      }
-    },
+  return new LettersOfFields(batch, fields, new DoubtfulValues(fields, checks), known, writer)
+}
+
+class LettersOfFields implements SureLetters {
+  readonly #batch: Batch
+  readonly #fields: FieldRanges
+  readonly #doubtful: DoubtfulValues
+  readonly #writer: LetterWriter
+  readonly #values: readonly PropertyValues[]
+
+  constructor(batch: Batch, fields: FieldRanges, doubtful: DoubtfulValues, known: KnownValues, writer: LetterWriter) {
+    this.#batch = batch
+    this.#fields = fields
+    this.#doubtful = doubtful
+    this.#writer = writer
+    this.#values = fields.columns.map((name) => known.of(name))
+  }
+
+  write(i: number, from: number): boolean {
+    if (!this.#fields.isWhole(i)) {
+      const decoded = this.#batch.record(i)
+      return decoded instanceof DecodeFault && this.#writer.writeUndecoded(i, decoded)
+    }
+    const doubtful = this.#doubtful
+    if (!doubtful.find(i, from)) return false
+    let faults = NO_FAULTS
+    for (let n = 0; n < doubtful.count; n++) {
+      const own = this.#valuesOf(n).faultsOf(
+        this.#fields.bytes,
+        doubtful.starts[n] as number,
+        doubtful.ends[n] as number,
+      )
+      if (own === undefined) return false
+      if (own.length === 0) continue
+      if (faults.length > 0) return false
+      faults = own
+    }
+    return faults.length > 0 && this.#writer.writeKnown(i, faults as Faults)
+  }
+
+  learn(i: number, faults: Faults): void {
+    const doubtful = this.#doubtful
+    if (doubtful.of !== i) return
+    const { bytes, columns } = this.#fields
+    const names = Array.from({ length: doubtful.count }, (_, n) => columns[doubtful.columns[n] as number])
+    if (names.every((_, n) => this.#valuesOf(n).isFull)) return
+    if (!faults.every(({ step, path }) => step === "validate" && names.includes(path))) return
+    for (const [n, name] of names.entries()) {
+      const own = faults.filter(({ path }) => path === name)
+      this.#valuesOf(n).note(bytes, doubtful.starts[n] as number, doubtful.ends[n] as number, own)
+    }
+  }
+
+  /** What is known of the property of the nth doubtful field. */
+  #valuesOf(n: number): PropertyValues {
+    return this.#values[this.#doubtful.columns[n] as number] as PropertyValues
   }
 }
 
