@@ -13,8 +13,6 @@ export interface PlainLimits {
 const WORD = 4
 const ONES = 0x01010101
 const HIGH_BITS = 0x80808080 | 0
-/** From here on a byte's high bit is set. */
-const LEAST_HIGH = 0x7f
 
 /** Gathers the offsets of the records of batches, one after the other in the same memory until it is recycled. */
 export class CsvDraft {
@@ -71,7 +69,7 @@ export class CsvDraft {
     const firstLine = this.#firstLine
     const highest = Math.max(delimiter, quote < 256 ? quote : 0, LF)
     const limit = bytes.length
-    const wordsEnd = highest < LEAST_HIGH ? limit - WORD : -1
+    const wordsEnd = limit - WORD
     const view = this.#viewOf(bytes)
     const above = (highest + 1) * ONES
     const room = fields.length - width
@@ -86,7 +84,7 @@ export class CsvDraft {
       for (; at < limit; at++) {
         for (; at <= wordsEnd; at += WORD) {
           const word = view.getInt32(at, true)
-          // The high bit of each byte that is not above the highest one looked for; no byte borrows from the next.
+          // The high bit of each byte that is not above the highest one looked for, which is ASCII: no byte borrows from the next.
           const low = ~(((word | HIGH_BITS) - above) | word) & HIGH_BITS
           if (low === 0) continue
           at += (31 - Math.clz32(low & -low)) >> 3

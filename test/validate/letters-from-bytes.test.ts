@@ -42,6 +42,12 @@ describe("letters written from bytes are those that the long way writes", () => 
     expect(report.bad).toBeGreaterThan(rows.length / 2)
   })
 
+  it("for faults that differ in nothing but what is expected", async () => {
+    const zod = z.object({ name: z.string().regex(/^a/).regex(/z$/) })
+    const { report } = await bothWays(zod, ["ab", "bz", "bb", "ac", "cz", "cc", "az"], "name")
+    expect(report.bad).toBe(6)
+  })
+
   it("for values that are all different", async () => {
     const each = Array.from({ length: 3_000 }, (_, n) => `right,a${n},`)
     const { report } = await bothWays(Plain, each)
