@@ -36,6 +36,8 @@ export interface OrdersOptions {
   readonly seed?: number
   /** Of all rows, from 0 to 1. Default 0.02. */
   readonly badShare?: number
+  /** Hardly a bad value comes twice. Default: five bad values, over and over. */
+  readonly distinct?: boolean
 }
 
 /**
@@ -44,7 +46,7 @@ export interface OrdersOptions {
  */
 export function* orderLines(
   rows: number,
-  { seed = 1, badShare = 0.02 }: OrdersOptions = {},
+  { seed = 1, badShare = 0.02, distinct = false }: OrdersOptions = {},
 ): Generator<{ readonly all: string; readonly good: string; readonly goodRows: number }, void, void> {
   const random = seededRandom(seed)
   yield { all: HEADER, good: HEADER, goodRows: 0 }
@@ -55,7 +57,7 @@ export function* orderLines(
     for (let n = from; n < Math.min(rows, from + CHUNK); n++) {
       const row = order(n, random.next)
       const bad = random.next() < badShare
-      all += bad ? broken(row, n % 5) : row.join(",") + "\n"
+      all += bad ? broken(row, n % 5, distinct ? String(n) : "") : row.join(",") + "\n"
       if (bad) continue
       goodRows++
       good += row.join(",") + "\n"
@@ -109,12 +111,13 @@ function order(n: number, next: () => number): string[] {
   ]
 }
 
-function broken(row: readonly string[], way: number): string {
+/** `mark` makes a bad value one of its own. */
+function broken(row: readonly string[], way: number, mark: string): string {
   const copy = [...row]
-  if (way === 0) copy[5] = "a few"
-  else if (way === 1) copy[2] = "2026-02-30T00:00:00Z"
-  else if (way === 2) copy[3] = "lost"
-  else if (way === 3) copy[6] = "-1.00"
-  else copy.push("surplus")
+  if (way === 0) copy[5] = `a few${mark}`
+  else if (way === 1) copy[2] = `${mark.padStart(4, "0").slice(-4).replace(/^0+$/, "2026")}-02-30T00:00:00Z`
+  else if (way === 2) copy[3] = `lost${mark}`
+  else if (way === 3) copy[6] = `-1${mark}.00`
+  else copy.push(`surplus${mark}`)
   return copy.join(",") + "\n"
 }

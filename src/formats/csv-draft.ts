@@ -9,6 +9,11 @@ export interface PlainLimits {
   readonly recordBytes: number
 }
 
+/** Bytes that are looked at in one step. */
+const WORD = 4
+const ONES = 0x01010101
+const HIGH_BITS = 0x80808080 | 0
+
 /** Gathers the offsets of the records of batches, one after the other in the same memory until it is recycled. */
 export class CsvDraft {
   /** Records of the batch under construction. */
@@ -23,6 +28,7 @@ export class CsvDraft {
   #ends = new Uint32Array(1024)
   #lines = new Uint32Array(1024)
   #faults = new Map<number, DecodeFault>()
+  #view: DataView = new DataView(new ArrayBuffer(0))
 
   constructor(scanner: RecordScanner) {
     this.#scanner = scanner
@@ -63,6 +69,9 @@ export class CsvDraft {
     const firstLine = this.#firstLine
     const highest = Math.max(delimiter, quote < 256 ? quote : 0, LF)
     const limit = bytes.length
+    const wordsEnd = limit - WORD
+    const view = this.#viewOf(bytes)
+    const above = (highest + 1) * ONES
     const room = fields.length - width
     const last = Math.min(this.#first + limits.records, starts.length)
     const { bytes: stopBytes, recordBytes } = limits
@@ -73,6 +82,15 @@ export class CsvDraft {
       const stop = slot + width
       let at = start
       for (; at < limit; at++) {
+        for (; at <= wordsEnd; at += WORD) {
+          const word = view.getInt32(at, true)
+          // The high bit of each byte that is not above the highest one looked for, which is ASCII: no byte borrows from the next.
+          const low = ~(((word | HIGH_BITS) - above) | word) & HIGH_BITS
+          if (low === 0) continue
+          at += (31 - Math.clz32(low & -low)) >> 3
+          break
+        }
+        if (at >= limit) break
         const byte = bytes[at] as number
         if (byte > highest) continue
         if (byte === LF || byte === quote) break
@@ -92,6 +110,13 @@ export class CsvDraft {
     }
     this.length = i - this.#first
     return start
+  }
+
+  #viewOf({ buffer, byteOffset, byteLength }: Buffer): DataView {
+    const view = this.#view
+    if (view.buffer !== buffer || view.byteOffset !== byteOffset || view.byteLength !== byteLength)
+      this.#view = new DataView(buffer, byteOffset, byteLength)
+    return this.#view
   }
 
   /** Adds a record: the offsets of its first byte and its end, its physical line, and what is wrong with it. */

@@ -164,6 +164,7 @@ export class FileValidation {
     const { text } = this.#goodText
     const letterText = this.#letterText
     const letters = new LetterWriter(
+      batch,
       { pipeline: this.#frame.pipeline, partition: input.name, unit: "file", secrets: schema.secrets },
       { ...this.#frame, time: new Date(ports.clock.now()).toISOString() },
       letterText,
@@ -171,7 +172,7 @@ export class FileValidation {
     )
     const settle = (i: number, outcome: Outcome): void => {
       if (outcome instanceof Rejected) {
-        letters.write(batch, i, outcome.faults)
+        letters.write(i, outcome.faults)
         sureLetter?.learn(i, outcome.faults)
       } else if (rows !== undefined) {
         sure?.flush()

@@ -40,15 +40,13 @@ export function jsonLines(
   text: CopyText,
 ): SureRows {
   const plans = properties.map((property): Plan => ({ ...property, key: Buffer.from(JSON.stringify(property.name)) }))
-  const reader = new LineReader(lines, plans, text)
-  return {
-    doubtfulFrom: 0,
-    take: (i) => reader.read(i) && (format === "jsonl" ? reader.takeLine(i) : reader.writeCsv(i, text)),
-    flush: () => reader.flush(),
-  }
+  return new LineReader(lines, plans, format, text)
 }
 
-class LineReader {
+class LineReader implements SureRows {
+  readonly doubtfulFrom = 0
+  readonly #format: GoodFormat
+  readonly #text: CopyText
   readonly #lines: LineRanges
   readonly #plans: readonly Plan[]
   readonly #copier: RowCopier
@@ -58,7 +56,9 @@ class LineReader {
   readonly #quotes: Uint8Array
   #at = 0
 
-  constructor(lines: LineRanges, plans: readonly Plan[], text: CopyText) {
+  constructor(lines: LineRanges, plans: readonly Plan[], format: GoodFormat, text: CopyText) {
+    this.#format = format
+    this.#text = text
     this.#lines = lines
     this.#plans = plans
     // Spaces before a name, a colon, a value and what follows it, and zeros behind it.
@@ -72,13 +72,16 @@ class LineReader {
     this.#copier.flush()
   }
 
-  takeLine(i: number): true {
+  take(i: number): boolean {
+    if (!this.#read(i)) return false
+    if (this.#format === "csv") return this.#writeCsv(i)
     this.#copier.take(this.#lines.starts[i] as number, this.#lines.ends[i] as number)
     return true
   }
 
   /** The values of the line that was read, as a row. */
-  writeCsv(i: number, text: CopyText): boolean {
+  #writeCsv(i: number): boolean {
+    const text = this.#text
     const { bytes, starts, ends } = this.#lines
     text.room(2 * ((ends[i] as number) - (starts[i] as number)) + 3 * this.#plans.length)
     const out = text.bytes
@@ -98,7 +101,7 @@ class LineReader {
   }
 
   /** Finds the values of line i; false when it is not sure of all of them. */
-  read(i: number): boolean {
+  #read(i: number): boolean {
     const { bytes, starts, ends } = this.#lines
     const end = ends[i] as number
     this.#at = starts[i] as number

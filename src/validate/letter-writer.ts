@@ -9,61 +9,37 @@ import {
   type FieldRanges,
 } from "../core/records.ts"
 import { makeLetter, type LetterOrigin } from "../dead-letters/letter.ts"
+import { putBytes, putInteger, putJsonText } from "./json-text.ts"
 import { letterLine, type LetterFrame } from "./letter-line.ts"
+import { kindOf, letterTemplate, type LetterTemplate } from "./letter-template.ts"
 import type { OutputText } from "./output-text.ts"
-import type { FaultTally } from "./tally.ts"
 import type { Faults } from "./short-way.ts"
+import type { FaultTally } from "./tally.ts"
 
 const QUOTE = 0x22
-const BACKSLASH = 0x5c
-const LF = 0x0a
-/** Bytes of a text that JSON writes in another way: the letter behind the backslash, 0 for none, `ODD` for what goes the long way. */
-const ODD = 0xff
-const ESCAPES = new Uint8Array(256).map((_, byte) => {
-  switch (byte) {
-    case 0x09:
-      return 0x74
-    case LF:
-      return 0x6e
-    case 0x0d:
-      return 0x72
-    case QUOTE:
-      return QUOTE
-    default:
-      return byte < 0x20 || byte === BACKSLASH ? ODD : 0
-  }
-})
-const NULL = Buffer.from("null")
 const CLOSE = 0x7d
+const LF = 0x0a
+const NULL = Buffer.from("null")
+const OFFSET = Buffer.from(',"offset":')
+const ID_DIGITS = 32
 /** Id, line and offset. */
 const SPARE_BYTES = 128
-/** What stands where a letter's own values go, while its line is taken apart. */
-const MARKS = ["\u{f8f0}", "\u{f8f1}", "\u{f8f2}", "\u{f8f3}"] as const
-const ANY_MARK = /[\u{f8f0}-\u{f8f3}]/u
+/** What JSON writes for characters that a text of PostgreSQL may be unable to hold. */
+const ESCAPED_BY_NUMBER = "\\u"
+/** Kinds of faults in a batch that are worth a template. */
+const KINDS_KEPT = 100
 
-/** A letter's line but for what differs between records with the same faults: the text before and between record, id, source and raw. */
-interface Template {
-  readonly faults: Faults
+/** What letters with equal faults have in common. */
+interface CommonText {
+  readonly template: LetterTemplate
+  /** Before the record, and between id and line: the messages are in there. */
   readonly beforeRecord: Buffer
-  readonly beforeId: Buffer
   readonly beforeLine: Buffer
-  readonly beforeRaw: Buffer
-  readonly behind: Buffer
-  /** Bytes of all of them. */
-  readonly length: number
-  /** Letters written. */
-  count: number
 }
-
-interface Leads {
-  readonly names: readonly Buffer[]
-  readonly length: number
-}
-
-const NO_LEADS: Leads = { names: [], length: 0 }
 
 /** Writes the letters of one batch; from bytes in the way that `letterLine` would write them. */
 export class LetterWriter {
+  readonly #batch: Batch
   readonly #origin: LetterOrigin
   readonly #frame: LetterFrame
   readonly #output: OutputText
@@ -71,16 +47,30 @@ export class LetterWriter {
   #longWay = 0
   /** What an id is the hash of, up to the line. */
   readonly #identity: string
-  readonly #templates = new Map<object, Template | undefined>()
-  #leads: { of: FieldRanges | undefined; made: Leads | undefined } = { of: undefined, made: undefined }
-  #at = 0
+  /** By the kinds of faults. */
+  readonly #templates = new Map<string, LetterTemplate | undefined>()
+  /** By faults that come again. */
+  readonly #common = new Map<object, CommonText | undefined>()
+  /** Undefined where records are not of texts that can be copied. */
+  readonly #fields: FieldRanges | undefined
+  /** The names of the columns as JSON has them before their values. */
+  readonly #leads: readonly Buffer[]
+  readonly #leadsLength: number
 
-  constructor(origin: LetterOrigin, frame: LetterFrame, output: OutputText, tally: FaultTally) {
+  constructor(batch: Batch, origin: LetterOrigin, frame: LetterFrame, output: OutputText, tally: FaultTally) {
+    this.#batch = batch
     this.#tally = tally
     this.#origin = origin
     this.#frame = frame
     this.#output = output
     this.#identity = `${JSON.stringify([origin.pipeline, origin.partition]).slice(0, -1)},`
+    const { fields } = batch
+    const columns = fields?.columns ?? []
+    // Objects put such names in another order.
+    const isOrdered = !columns.some((name) => /^\d+$/.test(name) || name === "__proto__")
+    this.#fields = isOrdered && fields?.quote === QUOTE ? fields : undefined
+    this.#leads = columns.map((name, n) => Buffer.from(`${n === 0 ? "{" : ","}${JSON.stringify(name)}:`))
+    this.#leadsLength = this.#leads.reduce((sum, lead) => sum + lead.length, 0)
   }
 
   /** Counts what is left to count; gives the number of letters. */
@@ -94,163 +84,126 @@ export class LetterWriter {
     return letters
   }
 
-  /** Any letter, in the long way. */
-  write(batch: Batch, i: number, faults: Faults): void {
-    this.#output.text.add(`${letterLine(makeLetter(this.#origin, batch, i, faults), this.#frame)}\n`)
+  /** Any letter. */
+  write(i: number, faults: Faults): void {
+    if (this.#fields?.isWhole(i) === true && this.#isClear(i) && this.#fill(i, this.#textOf(i, faults), this.#fields))
+      return
+    this.#output.text.add(`${letterLine(makeLetter(this.#origin, this.#batch, i, faults), this.#frame)}\n`)
     this.#tally.add(faults)
     this.#longWay++
   }
 
   /** The letter of a record that could not be decoded; false when it has to be written in the long way. */
-  writeUndecoded(batch: Batch, i: number, { fault, oversize }: DecodeFault): boolean {
-    if (oversize !== undefined || !isUtf8(batch.raw(i))) return false
-    const template = this.#template(fault, batch, i, [fault])
-    return template !== undefined && this.#fill(batch, i, template, undefined)
+  writeUndecoded(i: number, { fault, oversize }: DecodeFault): boolean {
+    return oversize === undefined && this.#isClear(i) && this.#fill(i, this.#commonText(i, [fault], fault), undefined)
   }
 
-  /** The letter of a record of text fields. */
-  writeRow(batch: Batch, i: number, fields: FieldRanges, faults: Faults): boolean {
-    const template = this.#template(faults, batch, i, faults)
-    return template !== undefined && this.#fill(batch, i, template, fields)
+  /** The letter of a record of text fields with faults that come again, as the same object; false when it has to be written in the long way. */
+  writeKnown(i: number, faults: Faults): boolean {
+    return this.#fields !== undefined && this.#fill(i, this.#commonText(i, faults, faults), this.#fields)
   }
 
-  #fill(batch: Batch, i: number, template: Template, fields: FieldRanges | undefined): boolean {
-    const raw = batch.raw(i)
-    const leads = fields === undefined ? NO_LEADS : this.#leadsOf(fields)
-    if (leads === undefined) return false
+  #isClear(i: number): boolean {
+    return this.#fields?.isUtf8() === true || isUtf8(this.#batch.raw(i))
+  }
+
+  #fill(i: number, common: CommonText | undefined, fields: FieldRanges | undefined): boolean {
+    if (common === undefined) return false
+    const { template, beforeRecord, beforeLine } = common
+    const raw = this.#batch.raw(i)
     const { text } = this.#output
     // Escapes may double what a text takes, which is written twice.
-    text.room(template.length + leads.length + 4 * raw.length + 5 * leads.names.length + SPARE_BYTES)
+    const most = this.#leadsLength + 4 * raw.length + 5 * this.#leads.length + SPARE_BYTES
+    text.room(beforeRecord.length + beforeLine.length + template.length + most)
     const out = text.bytes
-    this.#at = text.length
-    this.#put(out, template.beforeRecord)
-    if (fields === undefined) this.#put(out, NULL)
-    else if (!this.#putRecord(out, i, fields, leads.names)) return false
-    this.#put(out, template.beforeId)
-    const ordinal = batch.ordinal(i)
-    const { line, offset } = batch.place(i)
-    this.#at += out.write(this.#id(ordinal, raw), this.#at, "latin1")
-    this.#put(out, template.beforeLine)
-    this.#at += out.write(`${line},"offset":${offset}`, this.#at, "latin1")
-    this.#put(out, template.beforeRaw)
-    out[this.#at++] = QUOTE
-    if (!this.#putText(out, raw, 0, raw.length)) return false
-    out[this.#at++] = QUOTE
-    this.#put(out, template.behind)
-    out[this.#at++] = LF
-    text.length = this.#at
+    let at = putBytes(out, text.length, beforeRecord)
+    at = fields === undefined ? putBytes(out, at, NULL) : this.#putRecord(out, at, i, fields)
+    if (at < 0) return false
+    at = putBytes(out, at, template.beforeId)
+    at = putAscii(out, at, this.#digest(this.#batch.ordinal(i), raw), ID_DIGITS)
+    at = putBytes(out, at, beforeLine)
+    const { line = 0, offset = 0 } = this.#batch.place(i)
+    at = putInteger(out, at, line)
+    at = putBytes(out, at, OFFSET)
+    at = putInteger(out, at, offset)
+    out[at++] = CLOSE
+    at = putBytes(out, at, template.beforeRaw)
+    at = putJsonText(out, at, raw, 0, raw.length, false)
+    if (at < 0) return false
+    at = putBytes(out, at, template.behind)
+    out[at++] = LF
+    text.length = at
     // What was seen first is told first, of faults that are as frequent.
     if (template.count++ === 0) this.#tally.add(template.faults)
     return true
   }
 
-  #id(ordinal: number, raw: Uint8Array): string {
-    return `dl_${hash("sha256", `${this.#identity}${ordinal},"${hash("sha256", raw)}"]`).slice(0, 32)}`
+  /** What a letter's id begins with the digits of. */
+  #digest(ordinal: number, raw: Uint8Array): string {
+    return hash("sha256", `${this.#identity}${ordinal},"${hash("sha256", raw)}"]`)
   }
 
-  #put(out: Buffer, bytes: Buffer): void {
-    out.set(bytes, this.#at)
-    this.#at += bytes.length
-  }
-
-  #putRecord(out: Buffer, i: number, { bytes, starts, ends }: FieldRanges, leads: readonly Buffer[]): boolean {
+  #putRecord(out: Buffer, start: number, i: number, { bytes, starts, ends }: FieldRanges): number {
+    const leads = this.#leads
+    let at = start
     let from = starts[i] as number
     let slot = i * leads.length
-    for (let column = 0; column < leads.length; column++) {
-      const lead = leads[column] as Buffer
-      for (let n = 0; n < lead.length; n++) out[this.#at++] = lead[n] as number
+    for (const lead of leads) {
+      at = putBytes(out, at, lead)
       const end = ends[slot++] as number
       const to = end & FIELD_OFFSET
       const inset = end >= FIELD_QUOTED ? 1 : 0
-      if (to - from === 2 * inset) this.#put(out, NULL)
+      if (to - from === 2 * inset) at = putBytes(out, at, NULL)
       else {
-        out[this.#at++] = QUOTE
-        const written =
-          end >= FIELD_DOUBLED
-            ? this.#putDoubled(out, bytes, from + 1, to - 1)
-            : this.#putText(out, bytes, from + inset, to - inset)
-        if (!written) return false
-        out[this.#at++] = QUOTE
+        out[at++] = QUOTE
+        at = putJsonText(out, at, bytes, from + inset, to - inset, end >= FIELD_DOUBLED)
+        if (at < 0) return at
+        out[at++] = QUOTE
       }
       from = to + 1
     }
-    out[this.#at++] = CLOSE
-    return true
+    out[at++] = CLOSE
+    return at
   }
 
-  /** A text as JSON has it; false for what is seldom in one. */
-  #putText(out: Buffer, bytes: Uint8Array, from: number, to: number): boolean {
-    let at = this.#at
-    for (; from < to; from++) {
-      const byte = bytes[from] as number
-      const escape = ESCAPES[byte] as number
-      if (escape !== 0) {
-        if (escape === ODD) return false
-        out[at++] = BACKSLASH
-        out[at++] = escape
-      } else out[at++] = byte
-    }
-    this.#at = at
-    return true
-  }
-
-  /** The same for a field with doubled quotes, each pair of which is one. */
-  #putDoubled(out: Buffer, bytes: Uint8Array, from: number, to: number): boolean {
-    let at = this.#at
-    for (; from < to; from++) {
-      const byte = bytes[from] as number
-      const escape = ESCAPES[byte] as number
-      if (escape !== 0) {
-        if (escape === ODD) return false
-        if (byte === QUOTE) from++
-        out[at++] = BACKSLASH
-        out[at++] = escape
-      } else out[at++] = byte
-    }
-    this.#at = at
-    return true
-  }
-
-  /** The names of the columns as JSON has them before their values; undefined where objects put them in another order. */
-  #leadsOf(fields: FieldRanges): Leads | undefined {
-    if (this.#leads.of === fields) return this.#leads.made
-    const { columns } = fields
-    const names = columns.map((name, n) => Buffer.from(`${n === 0 ? "{" : ","}${JSON.stringify(name)}:`))
-    const length = names.reduce((sum, name) => sum + name.length, 0)
-    const made = columns.some((name) => /^\d+$/.test(name) || name === "__proto__") ? undefined : { names, length }
-    this.#leads = { of: fields, made }
+  #commonText(i: number, faults: Faults, key: object): CommonText | undefined {
+    const known = this.#common.get(key)
+    if (known !== undefined || this.#common.has(key)) return known
+    const made = this.#textOf(i, faults)
+    this.#common.set(key, made)
     return made
   }
 
-  #template(key: object, batch: Batch, i: number, faults: Faults): Template | undefined {
-    const known = this.#templates.get(key)
-    if (known !== undefined || this.#templates.has(key)) return known
-    const made = this.#makeTemplate(batch, i, faults)
-    this.#templates.set(key, made)
-    return made
+  #textOf(i: number, faults: Faults): CommonText | undefined {
+    // What a fault without a rule has in common with others depends on its message; what is told of secrets, on the record.
+    if (faults[0].rule === undefined || (this.#origin.secrets?.size ?? 0) > 0) return undefined
+    const messages = faults.map(({ message }) => JSON.stringify(message).slice(1, -1))
+    if (messages.some((message) => message.includes(ESCAPED_BY_NUMBER))) return undefined
+    const template = this.#templateOf(i, faults)
+    if (template === undefined) return undefined
+    const told = messages.map((message) => Buffer.from(message))
+    const { beforeMessage, beforeMessages } = template
+    const between = told.flatMap((message, n) => [beforeMessages[n] as Buffer, message])
+    return {
+      template,
+      beforeRecord: Buffer.concat([beforeMessage, Buffer.from(messages.join("; ")), template.beforeRecord]),
+      beforeLine: Buffer.concat([...between, template.beforeLine]),
+    }
   }
 
-  /** Has `letterLine` write a letter with marks in it, and takes the line apart at them. */
-  #makeTemplate(batch: Batch, i: number, faults: Faults): Template | undefined {
-    const letter = makeLetter(this.#origin, batch, i, faults)
-    const { line, offset } = batch.place(i)
-    const source = JSON.stringify({ [this.#origin.unit]: this.#origin.partition, line, offset })
-    const before = `${JSON.stringify({ [this.#origin.unit]: this.#origin.partition }).slice(0, -1)},"line":`
-    if (letter.id !== this.#id(letter.ordinal, letter.raw) || letter.source !== source) return undefined
-    if (source !== `${before}${line},"offset":${offset}}`) return undefined
-    const [record, id, place, raw] = MARKS
-    const marked = letterLine({ ...letter, record, id, source: place, raw: Buffer.from(raw) }, this.#frame)
-    const [beforeRecord, beforeId, beforeSource, beforeRaw, behind, ...more] = marked.split(ANY_MARK)
-    if (beforeSource === undefined || beforeRaw === undefined || behind === undefined || more.length > 0)
-      return undefined
-    const parts = {
-      beforeRecord: Buffer.from(beforeRecord ?? ""),
-      beforeId: Buffer.from(beforeId ?? ""),
-      beforeLine: Buffer.from(beforeSource + before),
-      beforeRaw: Buffer.from(`}${beforeRaw.slice(0, -1)}`),
-      behind: Buffer.from(behind.slice(1)),
-    }
-    const length = Object.values(parts).reduce((sum, part) => sum + part.length, 0)
-    return { ...parts, faults, length, count: 0 }
+  #templateOf(i: number, faults: Faults): LetterTemplate | undefined {
+    const kind = kindOf(faults)
+    const known = this.#templates.get(kind)
+    if (known !== undefined || this.#templates.size >= KINDS_KEPT || this.#templates.has(kind)) return known
+    const sample = { batch: this.#batch, i, faults }
+    const made = letterTemplate(this.#origin, this.#frame, sample, (ordinal, raw) => this.#digest(ordinal, raw))
+    this.#templates.set(kind, made)
+    return made
   }
+}
+
+/** Writes the first characters of a text. */
+function putAscii(out: Buffer, at: number, text: string, length: number): number {
+  for (let n = 0; n < length; n++) out[at + n] = text.charCodeAt(n)
+  return at + length
 }

@@ -56,12 +56,18 @@ export async function outputFile(
   })
 }
 
+/** Bytes that are put on the disk at a time, while further ones are made: at the end little is left to wait for. */
+const SYNC_BYTES = 32 << 20
+
 class TemporaryFile implements OutputFile {
   readonly #handle: FileHandle
   readonly #guarded: <T>(work: () => Promise<T>) => Promise<T>
   readonly #name: { publish(): Promise<void>; remove(): Promise<void> }
   /** The write under way: the next bytes are made meanwhile. */
   #writing: Promise<unknown> = Promise.resolve()
+  /** What is being put on the disk meanwhile; undefined when that is done. */
+  #syncing: Promise<void> | undefined
+  #unsynced = 0
   #open = true
 
   constructor(
@@ -77,13 +83,16 @@ class TemporaryFile implements OutputFile {
   async write(bytes: Uint8Array): Promise<void> {
     if (bytes.length === 0) return
     await this.#settled()
-    this.#writing = this.#handle.writeFile(bytes)
+    this.#writing = this.#writeAll(bytes)
     // Looked at before the next write.
     this.#writing.catch(() => undefined)
+    this.#unsynced += bytes.length
+    if (this.#unsynced >= SYNC_BYTES && this.#syncing === undefined) this.#sync()
   }
 
   async finish(): Promise<void> {
     await this.#settled()
+    await this.#guarded(async () => this.#syncing)
     await this.#guarded(() => this.#handle.sync())
     await this.#close()
   }
@@ -94,12 +103,26 @@ class TemporaryFile implements OutputFile {
 
   async discard(): Promise<void> {
     await this.#writing.catch(() => undefined)
+    await this.#syncing?.catch(() => undefined)
     await this.#close().catch(() => undefined)
     await this.#name.remove().catch(() => undefined)
   }
 
   async #settled(): Promise<void> {
     await this.#guarded(() => this.#writing)
+  }
+
+  async #writeAll(bytes: Uint8Array): Promise<void> {
+    for (let from = 0; from < bytes.length;) from += (await this.#handle.write(bytes, from)).bytesWritten
+  }
+
+  /** A disk tells of a failure once: it is kept for `finish`. */
+  #sync(): void {
+    this.#unsynced = 0
+    this.#syncing = this.#handle.datasync().then(() => {
+      this.#syncing = undefined
+    })
+    this.#syncing.catch(() => undefined)
   }
 
   async #close(): Promise<void> {

@@ -32,30 +32,34 @@ export function rebuiltRows(
     const comma = n > 0 ? "," : ""
     return { ...column, lead: Buffer.from(json ? `${comma}${JSON.stringify(column.name)}:` : comma) }
   })
-  const writer = new RowWriter(fields, plans, json)
-  return {
-    doubtfulFrom: 0,
-    take: (i) => fields.isWhole(i) && writer.write(i, text),
-    flush: () => undefined,
-  }
+  return new RowWriter(fields, plans, json, text)
 }
 
-class RowWriter {
+class RowWriter implements SureRows {
+  readonly doubtfulFrom = 0
   readonly #fields: FieldRanges
   readonly #plans: readonly ColumnPlan[]
   readonly #json: boolean
+  readonly #text: CopyText
   readonly #scratch = Buffer.alloc(LONGEST_FIELD)
   readonly #spare: number
   #at = 0
 
-  constructor(fields: FieldRanges, plans: readonly ColumnPlan[], json: boolean) {
+  constructor(fields: FieldRanges, plans: readonly ColumnPlan[], json: boolean, text: CopyText) {
+    this.#text = text
     this.#fields = fields
     this.#plans = plans
     this.#json = json
     this.#spare = plans.reduce((sum, { lead }) => sum + lead.length + 2, 0) + 4
   }
 
-  write(i: number, text: CopyText): boolean {
+  flush(): void {
+    // Each row is in the text at once.
+  }
+
+  take(i: number): boolean {
+    if (!this.#fields.isWhole(i)) return false
+    const text = this.#text
     const { starts, ends, columns } = this.#fields
     const width = columns.length
     const length = ((ends[(i + 1) * width - 1] as number) & FIELD_OFFSET) - (starts[i] as number)

@@ -22,6 +22,8 @@ const NO_FAULTS: readonly Fault[] = []
 interface KnownValue {
   readonly bytes: Uint8Array
   readonly faults: readonly Fault[]
+  /** Another value with the same hash. */
+  readonly next: KnownValue | undefined
 }
 
 /**
@@ -29,25 +31,40 @@ interface KnownValue {
  * in the next record.
  */
 class PropertyValues {
-  readonly #values = new Map<string, KnownValue>()
+  readonly #values = new Map<number, KnownValue>()
+  #count = 0
   /** Wrong values often come in a row. */
   #latest: KnownValue | undefined
 
+  get isFull(): boolean {
+    return this.#count >= VALUES_KEPT
+  }
+
   /** The faults of a value, none for a right one; undefined when it was not seen before. */
   faultsOf(bytes: Uint8Array, from: number, to: number): readonly Fault[] | undefined {
-    if (this.#latest === undefined || !isSame(this.#latest.bytes, bytes, from, to))
-      this.#latest = this.#values.get(latin1(bytes, from, to))
-    return this.#latest?.faults
+    const latest = this.#latest
+    if (latest !== undefined && isSame(latest.bytes, bytes, from, to)) return latest.faults
+    let known = this.#values.get(hashOf(bytes, from, to))
+    while (known !== undefined && !isSame(known.bytes, bytes, from, to)) known = known.next
+    if (known !== undefined) this.#latest = known
+    return known?.faults
   }
 
   note(bytes: Uint8Array, from: number, to: number, faults: readonly Fault[]): void {
-    if (this.#values.size >= VALUES_KEPT) return
-    this.#values.set(latin1(bytes, from, to), { bytes: Uint8Array.prototype.slice.call(bytes, from, to), faults })
+    if (this.isFull || this.faultsOf(bytes, from, to) !== undefined) return
+    const hash = hashOf(bytes, from, to)
+    const next = this.#values.get(hash)
+    this.#values.set(hash, { bytes: Uint8Array.prototype.slice.call(bytes, from, to), faults, next })
+    this.#count++
   }
 }
 
-const latin1 = (bytes: Uint8Array, from: number, to: number): string =>
-  Buffer.from(bytes.buffer, bytes.byteOffset + from, to - from).toString("latin1")
+/** FNV-1a. */
+function hashOf(bytes: Uint8Array, from: number, to: number): number {
+  let hash = 0x811c9dc5
+  for (let at = from; at < to; at++) hash = Math.imul(hash ^ (bytes[at] as number), 0x01000193)
+  return hash
+}
 
 function isSame(known: Uint8Array, bytes: Uint8Array, from: number, to: number): boolean {
   if (known.length !== to - from) return false
@@ -73,7 +90,7 @@ export interface SureLetters {
    * before `from` are known to be right.
    */
   write(i: number, from: number): boolean
-  /** Takes note of what the long way found wrong with record i. */
+  /** Takes note of what the long way found wrong with record i, after `write` said false. */
   learn(i: number, faults: Faults): void
 }
 
@@ -93,48 +110,74 @@ export function sureLetters(
   if (!checks.every((check) => check !== undefined)) return undefined
   const absent = [...byteChecks.keys()].filter((name) => !fields.columns.includes(name))
   if (absent.some((name) => byteChecks.get(name)?.optional !== true)) return undefined
-  const doubtful = new DoubtfulValues(fields, checks)
-  const values = fields.columns.map((name) => known.of(name))
-  return {
-    write(i, from) {
-      if (!fields.isWhole(i)) {
-        const decoded = batch.record(i)
-        return decoded instanceof DecodeFault && writer.writeUndecoded(batch, i, decoded)
-      }
-      if (!doubtful.find(i, from)) return false
-      let faults = NO_FAULTS
-      for (const { column, bytes, from, to } of doubtful.found()) {
-        const own = values[column]?.faultsOf(bytes, from, to)
-        if (own === undefined) return false
-        if (own.length === 0) continue
-        if (faults.length > 0) return false
-        faults = own
-      }
-      return faults.length > 0 && writer.writeRow(batch, i, fields, faults as Faults)
-    },
-    learn(i, faults) {
-      if (!fields.isWhole(i) || !doubtful.find(i, 0)) return
-      const found = doubtful.found()
-      const names = found.map(({ column }) => fields.columns[column])
-      if (!faults.every(({ step, path }) => step === "validate" && names.includes(path))) return
-      for (const { column, bytes, from, to } of found) {
-        const own = faults.filter(({ path }) => path === fields.columns[column])
-        values[column]?.note(bytes, from, to, own)
-      }
-    },
-  }
+  return new LettersOfFields(batch, fields, new DoubtfulValues(fields, checks), known, writer)
 }
 
-interface Doubtful {
-  readonly column: number
-  readonly bytes: Uint8Array
-  readonly from: number
-  readonly to: number
+class LettersOfFields implements SureLetters {
+  readonly #batch: Batch
+  readonly #fields: FieldRanges
+  readonly #doubtful: DoubtfulValues
+  readonly #writer: LetterWriter
+  readonly #values: readonly PropertyValues[]
+
+  constructor(batch: Batch, fields: FieldRanges, doubtful: DoubtfulValues, known: KnownValues, writer: LetterWriter) {
+    this.#batch = batch
+    this.#fields = fields
+    this.#doubtful = doubtful
+    this.#writer = writer
+    this.#values = fields.columns.map((name) => known.of(name))
+  }
+
+  write(i: number, from: number): boolean {
+    if (!this.#fields.isWhole(i)) {
+      const decoded = this.#batch.record(i)
+      return decoded instanceof DecodeFault && this.#writer.writeUndecoded(i, decoded)
+    }
+    const doubtful = this.#doubtful
+    if (!doubtful.find(i, from)) return false
+    let faults = NO_FAULTS
+    for (let n = 0; n < doubtful.count; n++) {
+      const own = this.#valuesOf(n).faultsOf(
+        this.#fields.bytes,
+        doubtful.starts[n] as number,
+        doubtful.ends[n] as number,
+      )
+      if (own === undefined) return false
+      if (own.length === 0) continue
+      if (faults.length > 0) return false
+      faults = own
+    }
+    return faults.length > 0 && this.#writer.writeKnown(i, faults as Faults)
+  }
+
+  learn(i: number, faults: Faults): void {
+    const doubtful = this.#doubtful
+    if (doubtful.of !== i) return
+    const { bytes, columns } = this.#fields
+    const names = Array.from({ length: doubtful.count }, (_, n) => columns[doubtful.columns[n] as number])
+    if (names.every((_, n) => this.#valuesOf(n).isFull)) return
+    if (!faults.every(({ step, path }) => step === "validate" && names.includes(path))) return
+    for (const [n, name] of names.entries()) {
+      const own = faults.filter(({ path }) => path === name)
+      this.#valuesOf(n).note(bytes, doubtful.starts[n] as number, doubtful.ends[n] as number, own)
+    }
+  }
+
+  /** What is known of the property of the nth doubtful field. */
+  #valuesOf(n: number): PropertyValues {
+    return this.#values[this.#doubtful.columns[n] as number] as PropertyValues
+  }
 }
 
 /** Finds the fields of a record whose bytes do not tell that they are right. */
 class DoubtfulValues {
-  readonly #found: Doubtful[] = []
+  /** The record whose fields were found; -1 for none. */
+  of = -1
+  /** Fields found: their columns, and where their bytes begin and end. */
+  count = 0
+  readonly columns: Int32Array
+  readonly starts: Int32Array
+  readonly ends: Int32Array
   readonly #fields: FieldRanges
   readonly #checks: readonly ByteCheck[]
   readonly #scratch = Buffer.alloc(LONGEST_VALUE)
@@ -142,19 +185,19 @@ class DoubtfulValues {
   constructor(fields: FieldRanges, checks: readonly ByteCheck[]) {
     this.#fields = fields
     this.#checks = checks
-  }
-
-  found(): readonly Doubtful[] {
-    return this.#found
+    this.columns = new Int32Array(checks.length)
+    this.starts = new Int32Array(checks.length)
+    this.ends = new Int32Array(checks.length)
   }
 
   /** Looks at the fields from `first` on. False when one of them is too long, or not ASCII. */
   find(i: number, first: number): boolean {
-    const { starts, ends, columns } = this.#fields
-    const width = columns.length
+    const { starts, ends } = this.#fields
+    const width = this.#checks.length
     let slot = i * width + first
     let from = first === 0 ? (starts[i] as number) : ((ends[slot - 1] as number) & FIELD_OFFSET) + 1
-    this.#found.length = 0
+    this.of = -1
+    this.count = 0
     for (let column = first; column < width; column++) {
       const end = ends[slot++] as number
       const to = end & FIELD_OFFSET
@@ -163,6 +206,7 @@ class DoubtfulValues {
       if (!isClear) return false
       from = to + 1
     }
+    this.of = i
     return true
   }
 
@@ -181,7 +225,9 @@ class DoubtfulValues {
     if ((verdict & SURE) !== 0) return true
     if (to - from > LONGEST_VALUE) return false
     for (let at = from; at < to; at++) if ((bytes[at] as number) > 0x7e) return false
-    this.#found.push({ column, bytes, from, to })
+    this.columns[this.count] = column
+    this.starts[this.count] = from
+    this.ends[this.count++] = to
     return true
   }
 

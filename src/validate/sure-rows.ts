@@ -5,7 +5,7 @@ import type { GoodFormat } from "./good-rows.ts"
 import { jsonLines } from "./json-lines.ts"
 import { rebuiltRows } from "./rebuilt-rows.ts"
 import type { SureColumn, SureRows } from "./short-way.ts"
-import { verbatimRows } from "./verbatim-rows.ts"
+import { VerbatimRows } from "./verbatim-rows.ts"
 
 const QUOTE = 0x22
 
@@ -39,7 +39,7 @@ export function sureRows(
   const inOrder = plan.length === fields.columns.length && plan.every(({ field }, n) => field === n)
   // A schema may give a record's properties in its own order, or in that of the source.
   if (format === "jsonl" && !inOrder) return undefined
-  return format === "csv" && inOrder ? verbatimRows(fields, plan, text) : rebuiltRows(fields, plan, format, text)
+  return format === "csv" && inOrder ? new VerbatimRows(fields, plan, text) : rebuiltRows(fields, plan, format, text)
 }
 
 function sureLines(

@@ -12,44 +12,50 @@ const QUOTE = 0x22
 const AS_IT_IS = (1 << CUT_SHIFT) - 1 - (CSV_QUOTES | BEYOND_ASCII)
 
 /** From CSV to CSV with the same columns; quotes that need not be and zeros behind a number are left out. */
-export function verbatimRows(fields: FieldRanges, plan: readonly SureColumn[], text: CopyText): SureRows {
-  const { bytes, starts, ends } = fields
-  const width = plan.length
-  const checks = plan.map(({ check }) => check)
-  const scratch = Buffer.alloc(LONGEST_FIELD)
-  const copier = new RowCopier(bytes, text, 2 * width)
-  let doubtfulFrom = 0
+export class VerbatimRows implements SureRows {
+  doubtfulFrom = 0
+  readonly #fields: FieldRanges
+  readonly #bytes: Uint8Array
+  readonly #checks: readonly ByteCheck[]
+  readonly #copier: RowCopier
+  readonly #scratch = Buffer.alloc(LONGEST_FIELD)
 
-  /** A field in quotes, from quote to quote. */
-  const takeQuoted = (check: ByteCheck, from: number, end: number): boolean => {
-    const to = end & FIELD_OFFSET
-    if (to - from > LONGEST_FIELD) return false
-    if (to - from === 2) {
-      if (check.optional) copier.leaveOut(from, to)
-      return check.optional
+  constructor(fields: FieldRanges, plan: readonly SureColumn[], text: CopyText) {
+    this.#fields = fields
+    this.#bytes = fields.bytes
+    this.#checks = plan.map(({ check }) => check)
+    this.#copier = new RowCopier(fields.bytes, text, 2 * plan.length)
+  }
+
+  take(i: number): boolean {
+    this.doubtfulFrom = 0
+    const fields = this.#fields
+    if (!fields.isWhole(i)) return false
+    const start = fields.starts[i] as number
+    const width = this.#checks.length
+    this.#copier.begin()
+    const sure = this.#sureColumns(i, start)
+    if (sure < width) {
+      this.doubtfulFrom = sure
+      return false
     }
-    const doubled = end >= FIELD_DOUBLED
-    const length = doubled ? withoutDoubling(bytes, from + 1, to - 1, scratch) : 0
-    const verdict = doubled ? check.judge(scratch, 0, length) : check.judge(bytes, from + 1, to - 1)
-    if ((verdict & SURE) === 0 || ((verdict & BEYOND_ASCII) !== 0 && !fields.isUtf8())) return false
-    if ((verdict & CSV_QUOTES) !== 0) return true
-    copier.leaveOut(from, from + 1)
-    copier.leaveOut(to - 1 - (verdict >> CUT_SHIFT), to)
+    const end = (fields.ends[i * width + width - 1] as number) & FIELD_OFFSET
+    // Of a single column a blank row is written differently.
+    if (width === 1 && (end === start || (end - start === 2 && this.#bytes[start] === QUOTE))) return false
+    this.#copier.take(start, end)
     return true
   }
 
-  /** What is not as it is, but for some bytes. */
-  const takeSpecial = (verdict: number, end: number): boolean => {
-    // A quote within a field without quotes would have to be doubled.
-    if ((verdict & CSV_QUOTES) !== 0) return false
-    if ((verdict & BEYOND_ASCII) !== 0 && !fields.isUtf8()) return false
-    const cut = verdict >> CUT_SHIFT
-    if (cut > 0) copier.leaveOut(end - cut, end)
-    return true
+  flush(): void {
+    this.#copier.flush()
   }
 
   /** The first column that is not sure; the width when all are. */
-  const sureColumns = (i: number, start: number): number => {
+  #sureColumns(i: number, start: number): number {
+    const bytes = this.#bytes
+    const checks = this.#checks
+    const { ends } = this.#fields
+    const width = checks.length
     let from = start
     let slot = i * width
     let column = 0
@@ -57,7 +63,7 @@ export function verbatimRows(fields: FieldRanges, plan: readonly SureColumn[], t
       const check = checks[column] as ByteCheck
       const end = ends[slot++] as number
       if (end >= FIELD_QUOTED) {
-        if (!takeQuoted(check, from, end)) break
+        if (!this.#takeQuoted(check, from, end)) break
         from = (end & FIELD_OFFSET) + 1
         continue
       }
@@ -65,33 +71,39 @@ export function verbatimRows(fields: FieldRanges, plan: readonly SureColumn[], t
         if (!check.optional) break
       } else {
         const verdict = check.judge(bytes, from, end)
-        if (verdict === 0 || ((verdict & AS_IT_IS) !== verdict && !takeSpecial(verdict, end))) break
+        if (verdict === 0 || ((verdict & AS_IT_IS) !== verdict && !this.#takeSpecial(verdict, end))) break
       }
       from = end + 1
     }
     return column
   }
 
-  return {
-    get doubtfulFrom() {
-      return doubtfulFrom
-    },
-    take(i) {
-      doubtfulFrom = 0
-      if (!fields.isWhole(i)) return false
-      const start = starts[i] as number
-      copier.begin()
-      const sure = sureColumns(i, start)
-      if (sure < width) {
-        doubtfulFrom = sure
-        return false
-      }
-      const end = (ends[i * width + width - 1] as number) & FIELD_OFFSET
-      // Of a single column a blank row is written differently.
-      if (width === 1 && (end === start || (end - start === 2 && bytes[start] === QUOTE))) return false
-      copier.take(start, end)
-      return true
-    },
-    flush: () => copier.flush(),
+  /** A field in quotes, from quote to quote. */
+  #takeQuoted(check: ByteCheck, from: number, end: number): boolean {
+    const bytes = this.#bytes
+    const to = end & FIELD_OFFSET
+    if (to - from > LONGEST_FIELD) return false
+    if (to - from === 2) {
+      if (check.optional) this.#copier.leaveOut(from, to)
+      return check.optional
+    }
+    const doubled = end >= FIELD_DOUBLED
+    const length = doubled ? withoutDoubling(bytes, from + 1, to - 1, this.#scratch) : 0
+    const verdict = doubled ? check.judge(this.#scratch, 0, length) : check.judge(bytes, from + 1, to - 1)
+    if ((verdict & SURE) === 0 || ((verdict & BEYOND_ASCII) !== 0 && !this.#fields.isUtf8())) return false
+    if ((verdict & CSV_QUOTES) !== 0) return true
+    this.#copier.leaveOut(from, from + 1)
+    this.#copier.leaveOut(to - 1 - (verdict >> CUT_SHIFT), to)
+    return true
+  }
+
+  /** What is not as it is, but for some bytes. */
+  #takeSpecial(verdict: number, end: number): boolean {
+    // A quote within a field without quotes would have to be doubled.
+    if ((verdict & CSV_QUOTES) !== 0) return false
+    if ((verdict & BEYOND_ASCII) !== 0 && !this.#fields.isUtf8()) return false
+    const cut = verdict >> CUT_SHIFT
+    if (cut > 0) this.#copier.leaveOut(end - cut, end)
+    return true
   }
 }

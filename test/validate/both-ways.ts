@@ -31,7 +31,11 @@ function portsInMemory(written: Map<string, Buffer[]>): Ports {
     const parts: Buffer[] = []
     written.set(path, parts)
     const handle = {
-      writeFile: (bytes: Uint8Array) => Promise.resolve(void parts.push(Buffer.from(bytes))),
+      write: (bytes: Uint8Array, from: number) => {
+        parts.push(Buffer.from(bytes.subarray(from)))
+        return Promise.resolve({ bytesWritten: bytes.length - from })
+      },
+      datasync: () => Promise.resolve(),
       sync: () => Promise.resolve(),
       close: () => Promise.resolve(),
     }
@@ -50,8 +54,19 @@ function portsInMemory(written: Map<string, Buffer[]>): Ports {
   }
 }
 
+/** The batch without its records as ranges of bytes: they can only be had as objects. */
+const asObjects = (batch: Batch): Batch => ({
+  length: batch.length,
+  bytes: batch.bytes,
+  position: batch.position,
+  raw: (i) => batch.raw(i),
+  record: (i) => batch.record(i),
+  ordinal: (i) => batch.ordinal(i),
+  place: (i) => batch.place(i),
+})
+
 /** Each content is an input of its own, read in pieces of `chunk` bytes. */
-function inputOf(content: Uint8Array, n: number, format: LineFormat, chunk: number): Input {
+function inputOf(content: Uint8Array, n: number, format: LineFormat, chunk: number, general: boolean): Input {
   return {
     name: `in-${n}.${format}`,
     path: undefined,
@@ -62,8 +77,9 @@ function inputOf(content: Uint8Array, n: number, format: LineFormat, chunk: numb
       // eslint-disable-next-line @typescript-eslint/require-await -- as a file is read
       async function* batches(): AsyncGenerator<Batch, void, void> {
         for (let from = 0; from < content.length; from += chunk)
-          yield* decoder.push(content.subarray(from, from + chunk))
-        yield* decoder.end()
+          for (const batch of decoder.push(content.subarray(from, from + chunk)))
+            yield general ? asObjects(batch) : batch
+        for (const batch of decoder.end()) yield general ? asObjects(batch) : batch
       }
       return {
         format: FORMATS[format],
@@ -108,7 +124,7 @@ export async function validated(
   const ports = portsInMemory(written)
   const judge = counted(schema, way.general)
   const warnings: string[] = []
-  const inputs = contents.map((content, n) => inputOf(content, n, way.input, way.chunk ?? 1 << 20))
+  const inputs = contents.map((content, n) => inputOf(content, n, way.input, way.chunk ?? 1 << 20, way.general))
   const signal = new AbortController().signal
   const context: SourceContext = { ports, directory: "/", signal, exact: schema.exact, maxRecordBytes: 1 << 20 }
   const validation = new FileValidation(

@@ -1,0 +1,77 @@
+import type { Batch, Fault } from "../core/records.ts"
+import { makeLetter, type LetterOrigin } from "../dead-letters/letter.ts"
+import { letterLine, type LetterFrame } from "./letter-line.ts"
+import type { Faults } from "./short-way.ts"
+
+/** Stands where a letter's own values go, while its line is taken apart. */
+const MARK = "\u{f8f0}"
+
+const ID_PREFIX = "dl_"
+
+/** A letter's line but for what differs between letters with the same kinds of faults: the text before, between and behind that. */
+export interface LetterTemplate {
+  /** Those of the first such letter. */
+  readonly faults: Faults
+  readonly beforeMessage: Buffer
+  readonly beforeRecord: Buffer
+  readonly beforeId: Buffer
+  /** Before the message of each fault. */
+  readonly beforeMessages: readonly Buffer[]
+  /** Line and offset are what differs in a source. */
+  readonly beforeLine: Buffer
+  readonly beforeRaw: Buffer
+  readonly behind: Buffer
+  /** Bytes of all of them. */
+  readonly length: number
+  /** Letters written. */
+  count: number
+}
+
+/** All that a template depends on: what is in the faults, and in which order, but for their messages. */
+export function kindOf(faults: Faults): string {
+  let kind = ""
+  for (const fault of faults) {
+    for (const name in fault)
+      kind += name === "message" ? "\0message" : `\0${name}\0${String(fault[name as keyof Fault])}`
+    kind += "\0\0"
+  }
+  return kind
+}
+
+/**
+ * Has `letterLine` write a letter with marks in it, and takes the line apart at them. Undefined where a letter is more than these
+ * parts, as `digestOf` shows, which says what the letter's id should begin with behind its prefix.
+ */
+export function letterTemplate(
+  origin: LetterOrigin,
+  frame: LetterFrame,
+  { batch, i, faults }: { readonly batch: Batch; readonly i: number; readonly faults: Faults },
+  digestOf: (ordinal: number, raw: Uint8Array) => string,
+): LetterTemplate | undefined {
+  const letter = makeLetter(origin, batch, i, faults)
+  const { line, offset } = batch.place(i)
+  const before = `${JSON.stringify({ [origin.unit]: origin.partition }).slice(0, -1)},"line":`
+  if (letter.source !== `${before}${line},"offset":${offset}}`) return undefined
+  if (letter.id !== ID_PREFIX + digestOf(letter.ordinal, letter.raw).slice(0, letter.id.length - ID_PREFIX.length))
+    return undefined
+  const marked = letterLine(
+    {
+      ...letter,
+      ...{ record: MARK, id: ID_PREFIX + MARK, source: MARK, raw: Buffer.from(MARK), errorMessage: MARK },
+      faults: JSON.stringify(faults.map((fault) => ({ ...fault, message: MARK }))),
+    },
+    frame,
+  )
+  const [beforeMessage, beforeRecord, beforeId, ...others] = marked.split(MARK).map((part) => Buffer.from(part))
+  const [beforeSource, beforeRaw, behind] = others.slice(-3)
+  if (beforeMessage === undefined || beforeRecord === undefined || beforeId === undefined) return undefined
+  if (beforeSource === undefined || beforeRaw === undefined || behind === undefined) return undefined
+  const beforeMessages = others.slice(0, -3)
+  if (beforeMessages.length !== faults.length) return undefined
+  const beforeLine = Buffer.concat([beforeSource, Buffer.from(before)])
+  return {
+    ...{ faults, beforeMessage, beforeRecord, beforeId, beforeMessages, beforeLine, beforeRaw, behind },
+    length: marked.length * 3 + beforeLine.length,
+    count: 0,
+  }
+}

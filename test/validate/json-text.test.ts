@@ -1,0 +1,46 @@
+import fc from "fast-check"
+import { describe, expect, it } from "vitest"
+import { putInteger, putJsonText } from "../../src/validate/json-text.ts"
+
+const out = Buffer.alloc(4096)
+
+function written(text: string, doubled: boolean): string | undefined {
+  const bytes = Buffer.from(doubled ? text.replaceAll('"', '""') : text)
+  const at = putJsonText(out, 1, bytes, 0, bytes.length, doubled)
+  return at < 0 ? undefined : out.toString("utf8", 1, at)
+}
+
+describe("text of JSON from bytes", () => {
+  const texts = fc.string({
+    unit: fc.oneof(
+      fc.constantFrom('"', "\\", "\t", "\n", "\r", "é", "\u{1f600}"),
+      fc.string({ minLength: 1, maxLength: 1 }),
+    ),
+  })
+  it("is that of JSON.stringify", () => {
+    fc.assert(
+      fc.property(texts, fc.boolean(), (text, doubled) => {
+        const expected = JSON.stringify(text).slice(1, -1)
+        expect(written(text, doubled)).toBe(/[\0-\x08\x0b\x0c\x0e-\x1f]/.test(text) ? undefined : expected)
+      }),
+    )
+  })
+})
+
+describe("a whole number from bytes", () => {
+  it("is that of String", () => {
+    const numbers = fc.oneof(
+      fc.nat(1000),
+      fc.nat(),
+      fc.maxSafeNat(),
+      fc.nat(15).map((n) => 10 ** n),
+      fc.nat(15).map((n) => 10 ** n - 1),
+      fc.constantFrom(0, 2 ** 31 - 1, 2 ** 31, 2 ** 32),
+    )
+    fc.assert(
+      fc.property(numbers, (number) => {
+        expect(out.toString("latin1", 3, putInteger(out, 3, number))).toBe(String(number))
+      }),
+    )
+  })
+})
