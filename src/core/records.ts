@@ -61,8 +61,9 @@ export class DecodeFault {
  */
 export interface FieldRanges {
   readonly columns: readonly string[]
-  /** The byte that quotes a field. */
+  /** The byte that quotes a field, and the one between two fields. */
   readonly quote: number
+  readonly delimiter: number
   readonly bytes: Uint8Array
   readonly starts: Uint32Array
   readonly ends: Uint32Array

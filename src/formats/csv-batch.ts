@@ -14,8 +14,9 @@ import {
 /** What all records of a CSV file have in common. */
 export interface CsvDialect {
   readonly columns: readonly string[]
-  /** The quote's byte. */
+  /** The quote's byte, and the delimiter's. */
   readonly quote: number
+  readonly delimiter: number
   /** Texts that mean absent, besides blank. */
   readonly nulls: ReadonlySet<string>
 }
@@ -83,11 +84,11 @@ export class CsvBatch implements Batch {
   }
 
   get fields(): FieldRanges | undefined {
-    const { columns, nulls, quote } = this.dialect
+    const { columns, nulls, quote, delimiter } = this.dialect
     if (nulls.size > 0) return undefined
     const { bytes, starts, fields, faults } = this.offsets
     const isWhole = faults.size === 0 ? () => true : (i: number) => !faults.has(i)
-    return { columns, quote, bytes, starts, ends: fields, isWhole, isUtf8: () => this.#isUtf8() }
+    return { columns, quote, delimiter, bytes, starts, ends: fields, isWhole, isUtf8: () => this.#isUtf8() }
   }
 
   raw(i: number): Uint8Array {

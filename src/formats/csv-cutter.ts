@@ -268,7 +268,8 @@ export class CsvCutter implements RecordCutter {
   }
 
   #setColumns(columns: readonly string[]): void {
-    this.#dialect = { columns, quote: this.#rules.quote, nulls: this.#rules.nulls }
+    const { quote, delimiter, nulls } = this.#rules
+    this.#dialect = { columns, quote, delimiter, nulls }
     this.#scanner.width = columns.length
   }
 
@@ -306,7 +307,8 @@ export class CsvCutter implements RecordCutter {
     this.#draft.reserve()
     this.#scan(bytes, at, true, false)
     this.#draft.add(at, scanner.end, 0, undefined)
-    const dialect = { columns: new Array<string>(count).fill(""), quote: this.#rules.quote, nulls: new Set<string>() }
+    const { quote, delimiter } = this.#rules
+    const dialect = { columns: new Array<string>(count).fill(""), quote, delimiter, nulls: new Set<string>() }
     const span = { offset: 0, line: 0, taken: 0, position: {} }
     return new CsvBatch(dialect, this.#draft.offsets(bytes.subarray(0, scanner.end)), span).values(0)
   }

@@ -39,19 +39,49 @@ async function encode(
   text: string,
   sink: PipelineOptions["sink"],
   way: (batch: Batch) => Batch,
-): Promise<{ encoded: EncodedBatch[]; fast: number }> {
+  { delimiter = ",", copied = "\t" } = {},
+): Promise<{ encoded: EncodedBatch[]; fields: (string | null)[][]; fast: number }> {
   const one = items(sink)
   const path = recordPath(one, "f.csv", () => undefined)
   let slow = 0
   const counted = { ...path, process: (batch: Batch, i: number) => (slow++, path.process(batch, i)) }
   const origin = { pipeline: "items", partition: "f.csv", unit: "file" as const }
   const encoder = batchEncoder({ pipeline: one, origin, seq: 7, turn: () => Promise.resolve() }, counted)
-  const decoder = csv().decoder({ exact: one.schema.exact, maxRecordBytes: 1 << 20 })
+  const decoder = csv({ delimiter }).decoder({ exact: one.schema.exact, maxRecordBytes: 1 << 20 })
   const batches = [...decoder.push(Buffer.from(text)), ...decoder.end()]
   path.meetColumns(decoder.columns)
   const encoded: EncodedBatch[] = []
-  for (const batch of batches) encoded.push(await encoder(way(batch), () => undefined))
-  return { encoded, fast: batches.reduce((sum, batch) => sum + batch.length, 0) - slow }
+  const fields: (string | null)[][] = []
+  for (const batch of batches.map(way)) {
+    const one = await encoder(batch, () => undefined)
+    encoded.push(one)
+    expect(encoder.way(batch).delimiter).toBe(batch.fields === undefined ? "\t" : copied)
+    fields.push(...copyFields(one.lines.toString(), encoder.way(batch).delimiter))
+  }
+  return { encoded, fields, fast: batches.reduce((sum, batch) => sum + batch.length, 0) - slow }
+}
+
+/** The fields of COPY text by the rules of its manual; null for `\N`. */
+function copyFields(lines: string, delimiter: string): (string | null)[][] {
+  const rows: (string | null)[][] = []
+  let row: (string | null)[] = []
+  let field: string | null = ""
+  for (let at = 0; at < lines.length; at++) {
+    const char = lines[at] as string
+    if (char === delimiter || char === "\n") {
+      row.push(field)
+      field = ""
+      if (char === "\n") {
+        rows.push(row)
+        row = []
+      }
+    } else if (char === "\\") {
+      const next = lines[++at] as string
+      if (next === "N" && field === "" && [delimiter, "\n"].includes(lines[at + 1] as string)) field = null
+      else field += { t: "\t", n: "\n", r: "\r" }[next] ?? next
+    } else field += char
+  }
+  return rows
 }
 
 const plain = (encoded: EncodedBatch[]) =>
@@ -65,9 +95,12 @@ const value = (good: readonly string[], odd: readonly string[]) =>
       arbitrary: fc.constantFrom(...odd, "", '""', "NULL", " ", "é", "\\N", "a\tb", "0x1", "1e5", "-0", "+1", "00"),
     },
   )
+/** A field between other delimiters. */
+const within = (field: string, delimiter: string): string =>
+  field.includes(delimiter) && !field.startsWith('"') ? `"${field}"` : field
 const row = fc.tuple(
   value(
-    ["", "hello", '"quoted, text"', "0123456789ab"],
+    ["", "hello", '"quoted, text"', '"a;b|c"', "0123456789ab"],
     ['"say ""hi"""', '"two\nlines"', "0123456789abc", "\u0001", "back\\slash"],
   ),
   value(["a", "b-1", "id 3"], []),
@@ -106,6 +139,40 @@ describe("rows that go from bytes to COPY", () => {
     // Both ways have to be taken often for this to say anything.
     expect(fast).toBeGreaterThan(1000)
     expect(slow).toBeGreaterThan(1000)
+  })
+
+  it.each([
+    [",", table("t", { key: ["id"] })],
+    [",", table("t", { mode: "append" })],
+    [";", table("t", { key: ["id"] })],
+    ["|", table("t", { key: ["id"] })],
+    ["\t", table("t", { mode: "append" })],
+  ])("are the same when they are copied whole, between %j", async (delimiter, sink) => {
+    let fast = 0
+    let slow = 0
+    const shown = (fields: readonly string[]): string => {
+      const [note = "", ...others] = fields
+      const missing = note.startsWith('"') ? note : ""
+      return [...others, note, missing].map((field) => within(field, delimiter)).join(delimiter)
+    }
+    const header = [...COLUMNS.slice(1), "note", "missing"].join(delimiter)
+    await fc.assert(
+      fc.asyncProperty(fc.array(row, { minLength: 1, maxLength: 30 }), async (rows) => {
+        const text = `${header}\n${rows.map(shown).join("\n")}\n`
+        const ways = { delimiter, copied: delimiter }
+        const quick = await encode(text, sink, (batch) => batch, ways)
+        const long = await encode(text, sink, slowly, ways)
+        expect(long.fast).toBe(0)
+        expect(quick.fields).toEqual(long.fields)
+        const rest = (of: typeof quick) => plain(of.encoded).map(({ lines: _, ...others }) => others)
+        expect(rest(quick)).toEqual(rest(long))
+        fast += quick.fast
+        slow += rows.length - quick.fast
+      }),
+      { numRuns: 200 },
+    )
+    expect(fast).toBeGreaterThan(500)
+    expect(slow).toBeGreaterThan(500)
   })
 
   it("leave every record to the record path where something else looks at it", async () => {

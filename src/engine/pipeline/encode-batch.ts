@@ -5,8 +5,9 @@ import type { StagedLetter } from "../../ledger/dead-letters.ts"
 import { addNumbers, zeroTally, type Tally } from "../../ledger/progress.ts"
 import { rowEncoder } from "../../schema/encode.ts"
 import type { Pipeline } from "../definition.ts"
+import { between, TAB } from "./copy-bytes.ts"
 import { CopyText } from "./copy-text.ts"
-import { fastRows } from "./fast-rows.ts"
+import { fastRows, type FastRows } from "./fast-rows.ts"
 import type { NewColumns } from "./new-columns.ts"
 import { Expanded, FILTERED, Rejected, type Outcome, type RecordPath } from "./record-path.ts"
 
@@ -46,11 +47,20 @@ const NO_VALUES: RecordObject = Object.freeze(Object.create(null) as RecordObjec
 const escapeCopy = (text: string): string =>
   text.replace(/[\\\t\n\r]/g, (c) => (c === "\\" ? "\\\\" : c === "\t" ? "\\t" : c === "\n" ? "\\n" : "\\r"))
 
+export interface LineWay {
+  /** What stands between the fields. */
+  readonly delimiter: string
+}
+
 /**
  * Takes the records of a batch through the record path and encodes what is to be loaded; `send` gets the lines as they come. The
  * lines are there until the next batch is encoded.
  */
-export type BatchEncoder = (batch: Batch, send: (lines: Buffer) => void) => Promise<EncodedBatch>
+export interface BatchEncoder {
+  (batch: Batch, send: (lines: Buffer) => void): Promise<EncodedBatch>
+  /** How the lines of a batch come. */
+  way(batch: Batch): LineWay
+}
 
 /** Makes the encoder for the batches of one partition. */
 export function batchEncoder(context: EncodeContext, path: RecordPath): BatchEncoder {
@@ -64,7 +74,12 @@ export function batchEncoder(context: EncodeContext, path: RecordPath): BatchEnc
   // One batch is staged before the next is encoded, so they can take turns in the same memory.
   let memory: Buffer | undefined
 
-  return async (batch, send) => {
+  const rowsOf = (batch: Batch): FastRows | undefined =>
+    fastRows(pipeline, batch, path, { head, append, seqOf, newColumns: context.newColumns })
+
+  const encodeBatch = async (batch: Batch, send: (lines: Buffer) => void): Promise<EncodedBatch> => {
+    const rows = rowsOf(batch)
+    const delimiter = rows?.delimiter ?? TAB
     const text = new CopyText(memory)
     const added = context.newColumns?.columns ?? []
     const encodeNew = added.length === 0 ? undefined : rowEncoder(added)
@@ -86,14 +101,8 @@ export function batchEncoder(context: EncodeContext, path: RecordPath): BatchEnc
       const more = encodeNew?.(path.newValues() ?? NO_VALUES)
       if (typeof more === "object") return more
       const ordinal = batch.ordinal(i)
-      text.add(
-        (more === undefined ? row : `${row}\t${more}`) +
-          head +
-          ordinal +
-          (append ? `\t${item}\t` : "\t") +
-          seqOf(ordinal) +
-          "\n",
-      )
+      const line = (more === undefined ? row : `${row}\t${more}`) + head + ordinal + (append ? `\t${item}\t` : "\t")
+      text.add(between(`${line}${seqOf(ordinal)}\n`, delimiter))
       lineRecords.push(i)
       return undefined
     }
@@ -129,7 +138,6 @@ export function batchEncoder(context: EncodeContext, path: RecordPath): BatchEnc
       tally.expanded += added - 1
     }
 
-    const rows = fastRows(pipeline, batch, path, { head, append, seqOf, newColumns: context.newColumns })
     for (let i = 0; i < batch.length; i++) {
       if (i % RECORDS_PER_TURN === RECORDS_PER_TURN - 1) {
         text.sendTo(send)
@@ -151,6 +159,9 @@ export function batchEncoder(context: EncodeContext, path: RecordPath): BatchEnc
       makeLetter(origin, batch, i, [fault]),
     )
   }
+
+  const way = (batch: Batch): LineWay => ({ delimiter: String.fromCharCode(rowsOf(batch)?.delimiter ?? TAB) })
+  return Object.assign(encodeBatch, { way })
 }
 
 function encoded(

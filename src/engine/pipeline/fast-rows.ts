@@ -1,58 +1,30 @@
-import {
-  BEYOND_ASCII,
-  COPY_ESCAPES,
-  COPY_FIRST_BYTE,
-  CUT_SHIFT,
-  UNSURE,
-  WITH_SUFFIX,
-  type ByteCheck,
-} from "../../core/contracts.ts"
+import { BEYOND_ASCII, COPY_ESCAPES, COPY_FIRST_BYTE, CUT_SHIFT, UNSURE, WITH_SUFFIX } from "../../core/contracts.ts"
 import { FIELD_DOUBLED, FIELD_OFFSET, FIELD_QUOTED, type Batch, type FieldRanges } from "../../core/records.ts"
-import type { CopyText } from "./copy-text.ts"
+import { LINE_FEED, put, putEscaped, putNull, putNumber, TAB, unquote, ZERO } from "./copy-bytes.ts"
 import type { Pipeline } from "../definition.ts"
 import { newColumnCheck, type NewColumns } from "./new-columns.ts"
 import type { RecordPath } from "./record-path.ts"
+import {
+  LONGEST_FIELD,
+  SPARE_BYTES,
+  SPARE_BYTES_PER_COLUMN,
+  type ColumnPlan,
+  type RowLineage,
+  type RowWriter,
+} from "./row-plan.ts"
+import { wholeRowWriter } from "./whole-rows.ts"
 
 /** Rows that go from the bytes of a batch to COPY text without ever becoming an object. */
 export interface FastRows {
-  /** Writes record i as a line and says true; or writes nothing and leaves the record to the record path. */
-  write(i: number, text: CopyText): boolean
+  readonly write: RowWriter
   /** Nulls per property of the rows written. */
   nulls(): Record<string, number>
+  /** The byte between the fields of a line. */
+  readonly delimiter: number
 }
 
-/** What stands behind the columns of every row of a partition. */
-export interface RowLineage {
-  /** `_source` with the tabs around it. */
-  readonly head: string
-  /** Appended rows also carry `_item`. */
-  readonly append: boolean
-  readonly seqOf: (ordinal: number) => string | number
-  /** Columns behind those of the schema. */
-  readonly newColumns?: NewColumns | undefined
-}
-
-interface ColumnPlan {
-  readonly check: ByteCheck
-  /** The field in the source; -1 where the source has no such column. */
-  readonly field: number
-  readonly nulls: { property: string; count: number }
-}
-
-/** A longer field is left to the record path, which measures keys exactly. */
-const LONGEST_FIELD = 500
 const MOST_KEYS = 5
-/** Bytes that a line takes besides its fields: null marks, suffixes, numbers. */
-const SPARE_BYTES_PER_COLUMN = 80
-const SPARE_BYTES = 128
-const TAB = 0x09
-const LINE_FEED = 0x0a
-const BACKSLASH = 0x5c
-/** The letter that stands for a byte behind a backslash: `\\t`, `\\n`, `\\r`, `\\\\`. */
-const ESCAPED: Readonly<Record<number, number>> = { 0x09: 0x74, 0x0a: 0x6e, 0x0d: 0x72, [BACKSLASH]: BACKSLASH }
-const ZERO = 0x30
 const SPECIAL = BEYOND_ASCII | COPY_ESCAPES | COPY_FIRST_BYTE
-const BILLION = 1_000_000_000
 
 /**
  * The fast way for a batch of text fields into columns whose checks are sure of their bytes: only where nothing between source
@@ -86,12 +58,30 @@ export function fastRows(
     nulls: { property: column.property, count: 0 },
   }))
   if (added.some(({ check, field }) => field < 0 && !check.optional)) return undefined
+  const whole = areWhole(fields, plans, newColumns)
   return {
-    write: rowWriter(fields, [...plans, ...added], unmetFields(fields, pipeline, newColumns), batch, lineage),
+    delimiter: whole ? fields.delimiter : TAB,
+    write: whole
+      ? wholeRowWriter(fields, plans, batch, lineage)
+      : rowWriter(fields, [...plans, ...added], unmetFields(fields, pipeline, newColumns), batch, lineage),
     nulls: () =>
       Object.fromEntries(plans.flatMap(({ nulls }) => (nulls.count > 0 ? [[nulls.property, nulls.count]] : []))),
   }
 }
+
+/** What COPY takes between fields, and is no part of `\N`. */
+const DELIMITERS: ReadonlySet<number> = new Set(Buffer.from("\t,;|"))
+
+/** Whether rows can be copied as they stand: the fields of the source are the columns of the table. */
+const areWhole = (
+  { columns, delimiter }: FieldRanges,
+  plans: readonly ColumnPlan[],
+  newColumns: NewColumns | undefined,
+): boolean =>
+  newColumns === undefined &&
+  DELIMITERS.has(delimiter) &&
+  plans.length === columns.length &&
+  plans.every(({ field }, n) => field === n)
 
 /** Fields of columns that nobody knows yet: a row goes the fast way as long as they are blank. */
 function unmetFields(fields: FieldRanges, { schema }: Pipeline, newColumns: NewColumns | undefined): number[] {
@@ -107,7 +97,7 @@ function rowWriter(
   unmet: readonly number[],
   batch: Batch,
   lineage: RowLineage,
-): FastRows["write"] {
+): RowWriter {
   const { bytes, starts, ends } = fields
   const width = fields.columns.length
   const head = Buffer.from(lineage.head)
@@ -154,8 +144,7 @@ function rowWriter(
       if (from === to) {
         if (!check.optional) return false
         blank.push(nulls)
-        out[at++] = BACKSLASH
-        out[at++] = 0x4e
+        at = putNull(out, at)
         continue
       }
       const verdict = check.judge(content, from, to)
@@ -163,7 +152,7 @@ function rowWriter(
       if ((verdict & SPECIAL) !== 0) {
         if ((verdict & BEYOND_ASCII) !== 0 && !fields.isUtf8()) return false
         if ((verdict & COPY_ESCAPES) !== 0) {
-          at = putEscaped(out, at, content, from, to)
+          at = putEscaped(out, at, content, from, to, TAB)
           continue
         }
         if ((verdict & COPY_FIRST_BYTE) !== 0) to = from + 1
@@ -187,51 +176,4 @@ function rowWriter(
     for (const nulls of blank) nulls.count++
     return true
   }
-}
-
-/** Copies a field with each pair of quotes as one; gives its length. In a quoted field quotes come in pairs only. */
-function unquote(bytes: Uint8Array, from: number, to: number, out: Uint8Array, quote: number): number {
-  let at = 0
-  while (from < to) {
-    const byte = bytes[from] as number
-    out[at++] = byte
-    from += byte === quote ? 2 : 1
-  }
-  return at
-}
-
-/** Copies a field as COPY's text format writes it. */
-function putEscaped(out: Buffer, at: number, bytes: Uint8Array, from: number, to: number): number {
-  for (; from < to; from++) {
-    const byte = bytes[from] as number
-    const letter = ESCAPED[byte]
-    if (letter !== undefined) out[at++] = BACKSLASH
-    out[at++] = letter ?? byte
-  }
-  return at
-}
-
-function put(out: Buffer, at: number, bytes: Uint8Array): number {
-  for (let n = 0; n < bytes.length; n++) out[at++] = bytes[n] as number
-  return at
-}
-
-/** A whole number, not negative, in decimal digits: without a string for each, which a million rows would notice. */
-function putNumber(out: Buffer, at: number, value: number): number {
-  if (value < BILLION) return putDigits(out, at, value, 1)
-  const high = Math.floor(value / BILLION)
-  return putDigits(out, putNumber(out, at, high), value - high * BILLION, 9)
-}
-
-/** At least `least` digits of a number below a billion. */
-function putDigits(out: Buffer, at: number, value: number, least: number): number {
-  let count = least
-  for (let limit = 10 ** least; limit <= value; limit *= 10) count++
-  let rest = value | 0
-  for (let n = at + count - 1; n >= at; n--) {
-    const tenth = (rest / 10) | 0
-    out[n] = ZERO + (rest - tenth * 10)
-    rest = tenth
-  }
-  return at + count
 }

@@ -4,7 +4,7 @@ import type { Batch, Position } from "../../core/records.ts"
 import { stageLetters } from "../../ledger/dead-letters.ts"
 import { addTally, zeroTally, type StagedProgress } from "../../ledger/progress.ts"
 import { addedColumns, addToStaging } from "../../postgres/evolve.ts"
-import { quoteIdentifier } from "../../postgres/quote.ts"
+import { quoteIdentifier, quoteLiteral } from "../../postgres/quote.ts"
 import { copiedColumns } from "../../postgres/target.ts"
 import type { Connection } from "../connection.ts"
 import { copyBatch, type BatchToCopy } from "./copy-batch.ts"
@@ -196,7 +196,7 @@ export class PipelineStager implements Stager {
     await this.#staging.connection.retrying("staging a batch", async (session, attempt) => {
       if (attempt > 1 && (await this.#staging.wasCarriedOut(session, member))) return
       await session.transaction(async () => {
-        staged = await copyBatch(session, this.#copySql(group), toCopy)
+        staged = await copyBatch(session, this.#copySql(group, encode.way(batch).delimiter), toCopy)
         await stageLetters(session, context.runId, member.partitionNo, staged.letters)
         const tally = addTally(member.tally, staged.tally)
         await this.#staging.advance(session, member, { position: batch.position, complete: false, tally })
@@ -221,8 +221,8 @@ export class PipelineStager implements Stager {
     await failpoints.hit("batch.staged", { partition: key, batch: member.batches })
   }
 
-  #copySql(group: Group): string {
+  #copySql(group: Group, delimiter: string): string {
     const names = copiedColumns(group.target).map(quoteIdentifier).join(", ")
-    return `COPY ${stagingTable(this.context.runNo, group.number)} (${names}) FROM STDIN`
+    return `COPY ${stagingTable(this.context.runNo, group.number)} (${names}) FROM STDIN (DELIMITER ${quoteLiteral(delimiter)})`
   }
 }
