@@ -92,8 +92,16 @@ function find(body: unknown, option: ItemsOption): { items: readonly unknown[]; 
     path === undefined ? "where items() looks" : path.length === 0 ? "in place of the body" : `at ${path.join(".")}`
   throw new SpillwayError("DECODE", `the page has no list of items ${where}`, {
     class: "terminal",
-    hint: `correct items: the page ${isObject(body) ? `has ${Object.keys(body).slice(0, 20).join(", ") || "no properties"}` : "is no object"}`,
+    hint: `correct items: the page ${isObject(body) ? `has ${propertiesOf(body)}` : "is no object"}`,
   })
+}
+
+/** `no properties`, or `the properties a, b`. */
+function propertiesOf(body: object): string {
+  const names = Object.keys(body).slice(0, 20)
+  return names.length === 0
+    ? "no properties"
+    : `the ${names.length === 1 ? "property" : "properties"} ${names.join(", ")}`
 }
 
 /** The path of the body itself, or of the one array among its properties. */
