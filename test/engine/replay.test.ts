@@ -255,6 +255,18 @@ describe("letters and their ends", () => {
     expect(await states()).toEqual({ "in/a.csv:2": "pending" })
   })
 
+  it("of a partition that is held wait for it, also those that stand at one place", async () => {
+    await bed.write("in/a.csv", "id,name,price\n1,ok,-1\n2,ok,2\n2,ok,2\n")
+    const gated = (): Pipeline => appended({ checks: [unique("id")] })
+    await bed.run(gated())
+    await bed.rows(
+      `INSERT INTO ops.dead_letters SELECT (jsonb_populate_record(d, '{"id": "dl_twin"}')).* FROM ops.dead_letters d`,
+    )
+    expect(await planReplay(gated(), { database: bed.url, directory: bed.directory })).toMatchObject({ left: 2 })
+    const report = await replay(gated(), { patch: mergePatch({ price: "1" }) })
+    expect(report).toMatchObject({ status: "completed", outcomes: { left: 2 } })
+  })
+
   it("fail where their rows break a check of the table's rows", async () => {
     await bed.write("in/a.csv", "id,name,price\n1,ok,-1\n1,ok,-2\n3,ok,3\n")
     const gated = (): Pipeline => appended({ checks: [unique("id")] })

@@ -1,7 +1,8 @@
 import type { SourceContext } from "../../core/contracts.ts"
 import type { LetterOrigin } from "../../dead-letters/letter.ts"
 import type { Patch } from "../../dead-letters/patch.ts"
-import type { LetterResult, ReplayedLetter } from "../../ledger/replays.ts"
+import { heldPartitions, type LetterResult, type ReplayedLetter } from "../../ledger/replays.ts"
+import type { Session } from "../../postgres/session.ts"
 import type { Target } from "../../postgres/target.ts"
 import { secretFields, type Pipeline } from "../definition.ts"
 import type { BatchToCopy } from "../pipeline/copy-batch.ts"
@@ -21,13 +22,11 @@ export interface LetterContext {
   readonly patch: Patch | undefined
 }
 
-/** Why letters of a held partition are left. */
-export const HELD =
-  "its partition is held and has nothing in the table: correct the source, or the check, and run again"
+const HELD = "its partition is held and has nothing in the table: correct the source, or the check, and run again"
 const SAME_PLACE = "another letter stands at the same place of its source"
 
 /** A letter that is not tried. */
-export const left = (id: string, reason: string): LetterResult => ({
+const left = (id: string, reason: string): LetterResult => ({
   id,
   outcome: "left",
   reason,
@@ -36,7 +35,7 @@ export const left = (id: string, reason: string): LetterResult => ({
 })
 
 /** Letters of one partition that share the start of their `_seq`. */
-export interface LetterGroup {
+interface LetterGroup {
   readonly partition: string
   readonly seq: number
   readonly letters: readonly ReplayedLetter[]
@@ -45,7 +44,7 @@ export interface LetterGroup {
 }
 
 /** Letters by partition and version: these share `_source` and the start of their `_seq`. */
-export function grouped(letters: readonly ReplayedLetter[]): LetterGroup[] {
+function grouped(letters: readonly ReplayedLetter[]): LetterGroup[] {
   const groups = Map.groupBy(letters, ({ partition, seq }) => JSON.stringify([partition, seq]))
   const places = new Set<string>()
   return [...groups.values()].map((members) => {
@@ -77,8 +76,30 @@ const tableColumns = (pipeline: Pipeline, target: Target): NewColumns | undefine
     ? new NewColumns(target.columns.slice(targetOf(pipeline).columns.length), { grows: false })
     : undefined
 
-/** Takes the letters of one partition through the record path; their rows go to `copy`. */
-export async function takeThrough(
+/**
+ * Takes letters through the record path, by partition; their rows go to `copy`. `seq`: all rows are of this reading instead of that
+ * which set their letters aside.
+ */
+export async function takeLetters(
+  session: Session,
+  context: LetterContext,
+  letters: readonly ReplayedLetter[],
+  copy: (batch: BatchToCopy) => Promise<EncodedBatch>,
+  seq?: number,
+): Promise<{ readonly taken: readonly TakenLetters[]; readonly left: readonly LetterResult[] }> {
+  const partitions = [...new Set(letters.map(({ partition }) => partition))]
+  const held = await heldPartitions(session, context.pipeline.name, partitions)
+  const taken: TakenLetters[] = []
+  for (const group of grouped(letters.filter(({ partition }) => !held.has(partition))))
+    taken.push(await takeThrough(context, { ...group, seq: seq ?? group.seq }, copy))
+  return {
+    taken,
+    left: letters.filter(({ partition }) => held.has(partition)).map(({ id }) => left(id, HELD)),
+  }
+}
+
+/** Takes the letters of one group through the record path. */
+async function takeThrough(
   { pipeline, source, target, patch }: LetterContext,
   { partition, seq, letters, surplus }: LetterGroup,
   copy: (batch: BatchToCopy) => Promise<EncodedBatch>,

@@ -1,6 +1,6 @@
 import { takePartitionNumbers } from "../../ledger/partitions.ts"
 import { insertQualityResults } from "../../ledger/quality.ts"
-import { heldPartitions, nextLetters, settleLetters } from "../../ledger/replays.ts"
+import { nextLetters, settleLetters } from "../../ledger/replays.ts"
 import type { LetterPlace, LetterResult, LettersWanted, ReplayedLetter } from "../../ledger/replays.ts"
 import { recordTouches, trackedSlices } from "../../ledger/touched.ts"
 import type { PublishRequest } from "../../postgres/publish-sql.ts"
@@ -11,7 +11,7 @@ import { copiedColumns, createStaging, inspectTarget } from "../../postgres/targ
 import { copyBatch } from "../pipeline/copy-batch.ts"
 import { judgeGroup } from "../publish/gate.ts"
 import type { LoadFacts } from "../run-context.ts"
-import { grouped, HELD, left, takeThrough, type LetterContext, type TakenLetters } from "./letter-path.ts"
+import { takeLetters, type LetterContext, type TakenLetters } from "./letter-path.ts"
 
 /** A replay that stands still inside its transaction would hold up every load of the table; the server ends it after this. */
 const IDLE_LIMIT = "60s"
@@ -62,24 +62,17 @@ async function load(
   const { target, source, replayId } = context
   const staging = `ops_staging.replay_${source.ports.random.hex(8)}`
   await createStaging(session, staging, target, await inspectTarget(session, target), replayId)
-  const held = await heldPartitions(session, context.pipeline.name, [...new Set(letters.map((l) => l.partition))])
   const forcedSeq = context.force ? (await takePartitionNumbers(session, 1))[0] : undefined
   const names = copiedColumns(target).map(quoteIdentifier).join(", ")
-  const results: LetterResult[] = []
-  const staged: TakenLetters[] = []
-  for (const group of grouped(letters)) {
-    if (held.has(group.partition)) {
-      results.push(...group.letters.map(({ id }) => left(id, HELD)))
-      continue
-    }
-    const done = await takeThrough(context, { ...group, seq: forcedSeq ?? group.seq }, (batch) =>
-      copyBatch(session, `COPY ${staging} (${names}) FROM STDIN`, batch),
-    )
-    results.push(...done.settled)
-    staged.push(done)
-  }
-  results.push(...(await publish(session, context, staging, staged)))
-  return results
+  const { taken, left } = await takeLetters(
+    session,
+    context,
+    letters,
+    (batch) => copyBatch(session, `COPY ${staging} (${names}) FROM STDIN`, batch),
+    forcedSeq,
+  )
+  const settled = taken.flatMap((letters) => letters.settled)
+  return [...left, ...settled, ...(await publish(session, context, staging, taken))]
 }
 
 /** Judges and publishes what is staged; gives what became of the letters with rows. */

@@ -1,14 +1,14 @@
 import { systemPorts } from "../../core/ports.ts"
 import { toCondition } from "../../dead-letters/selection.ts"
 import { countLetters } from "../../ledger/dead-letter-rows.ts"
-import { heldPartitions, nextLetters, type LetterPlace } from "../../ledger/replays.ts"
+import { nextLetters, type LetterPlace } from "../../ledger/replays.ts"
 import { database as databaseOf } from "../../postgres/session.ts"
 import type { Pipeline } from "../definition.ts"
 import type { BatchToCopy } from "../pipeline/copy-batch.ts"
 import type { EncodedBatch } from "../pipeline/encode-batch.ts"
 import { pipelineLoad } from "../pipeline/pipeline-load.ts"
 import { sourceContext } from "../source-context.ts"
-import { grouped, HELD, takeThrough, type LetterContext } from "./letter-path.ts"
+import { takeLetters, type LetterContext } from "./letter-path.ts"
 import { ReasonTally, type ReplayReason } from "./reasons.ts"
 import { requireReplayable, type ReplaySelection } from "./replay.ts"
 
@@ -63,15 +63,9 @@ export async function planReplay(
       const wanted = { where, poisoned, after, pipeline: pipeline.name, replayId: undefined }
       const letters = await nextLetters(session, { ...wanted, limit: Math.min(BATCH, limit - tally.checked) }, false)
       if (letters.length === 0) break
-      const held = await heldPartitions(session, pipeline.name, [...new Set(letters.map((l) => l.partition))])
-      for (const group of grouped(letters)) {
-        if (held.has(group.partition)) {
-          for (const _letter of [...group.letters, ...group.surplus]) tally.add("left", HELD)
-          continue
-        }
-        const { rows, settled } = await takeThrough(context, group, onlyMade)
-        for (const { outcome, reason } of [...rows.values(), ...settled]) tally.add(outcome, reason)
-      }
+      const { taken, left } = await takeLetters(session, context, letters, onlyMade)
+      const results = taken.flatMap(({ rows, settled }) => [...rows.values(), ...settled])
+      for (const { outcome, reason } of [...left, ...results]) tally.add(outcome, reason)
       after = letters.at(-1)
     }
     return {
