@@ -25,6 +25,26 @@ export class Staging {
     this.connection = connection
   }
 
+  /** Prepares a group and stages it with `body`; what the database server lost in a crash is staged again. */
+  async stage(
+    group: Group,
+    resumed: ReadonlyMap<string, StagedProgress>,
+    body: (earlier: ReadonlyMap<string, StagedProgress>) => Promise<void>,
+  ): Promise<void> {
+    let earlier = resumed
+    for (;;) {
+      try {
+        await this.#prepare(group, earlier)
+        await body(earlier)
+        return
+      } catch (error) {
+        if (!(error instanceof StagingLost)) throw error
+        await this.startOver(group, error.message)
+        earlier = new Map()
+      }
+    }
+  }
+
   /** Forgets what is staged of a group. */
   async startOver(group: Group, why: string): Promise<void> {
     const { runId, runNo, emit } = this.context
@@ -48,7 +68,7 @@ export class Staging {
   }
 
   /** Makes the staging table and every member's progress; takes up what an earlier attempt left. */
-  async prepare(group: Group, resumed: ReadonlyMap<string, StagedProgress>): Promise<void> {
+  async #prepare(group: Group, resumed: ReadonlyMap<string, StagedProgress>): Promise<void> {
     const { runId, runNo, target, ports } = this.context
     const staging = stagingTable(runNo, group.number)
     await this.connection.retrying("preparing the staging table", async (session) => {

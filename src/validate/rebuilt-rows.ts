@@ -1,7 +1,7 @@
 import { BEYOND_ASCII, CSV_QUOTES, CUT_SHIFT, JSON_ESCAPES, SURE } from "../core/contracts.ts"
 import { FIELD_DOUBLED, FIELD_OFFSET, FIELD_QUOTED, type FieldRanges } from "../core/records.ts"
 import type { CopyText } from "../engine/pipeline/copy-text.ts"
-import { withoutDoubling } from "./doubled-quotes.ts"
+import { withoutDoubling } from "../core/doubled-quotes.ts"
 import type { GoodFormat } from "./good-rows.ts"
 import type { SureColumn, SureRows } from "./short-way.ts"
 
@@ -93,7 +93,7 @@ class RowWriter implements SureRows {
       to--
       if (to - from > LONGEST_FIELD) return false
       if (end >= FIELD_DOUBLED) {
-        to = withoutDoubling(bytes, from, to, this.#scratch)
+        to = withoutDoubling(bytes, from, to, this.#scratch, this.#fields.quote)
         source = this.#scratch
         from = 0
       }

@@ -8,7 +8,7 @@ import {
   type Fault,
   type FieldRanges,
 } from "../core/records.ts"
-import { withoutDoubling } from "./doubled-quotes.ts"
+import { withoutDoubling } from "../core/doubled-quotes.ts"
 import type { LetterWriter } from "./letter-writer.ts"
 import type { Faults } from "./short-way.ts"
 
@@ -213,7 +213,7 @@ class DoubtfulValues {
   #lookInQuotes(column: number, from: number, to: number, end: number): boolean {
     if (end < FIELD_DOUBLED) return this.#look(column, from, to)
     if (to - from > LONGEST_VALUE) return false
-    const length = withoutDoubling(this.#fields.bytes, from, to, this.#scratch)
+    const length = withoutDoubling(this.#fields.bytes, from, to, this.#scratch, QUOTE)
     // One that has to be looked up would have to be kept.
     return (this.#verdict(column, this.#scratch, 0, length) & SURE) !== 0
   }

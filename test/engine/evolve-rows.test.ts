@@ -55,7 +55,7 @@ async function encode(text: string, way: (batch: Batch) => Batch) {
   let lines = ""
   const letters: unknown[] = []
   for (const batch of batches) {
-    const encoded = await encoder(way(batch), () => undefined)
+    const encoded = await encoder(way(batch)).encode(() => undefined)
     lines += encoded.lines.toString()
     letters.push(encoded.letters, encoded.lineRecords, encoded.tally)
   }

@@ -53,10 +53,11 @@ async function encode(
   const encoded: EncodedBatch[] = []
   const fields: (string | null)[][] = []
   for (const batch of batches.map(way)) {
-    const one = await encoder(batch, () => undefined)
+    const encoding = encoder(batch)
+    const one = await encoding.encode(() => undefined)
     encoded.push(one)
-    expect(encoder.way(batch).delimiter).toBe(batch.fields === undefined ? "\t" : copied)
-    fields.push(...copyFields(one.lines.toString(), encoder.way(batch).delimiter))
+    expect(encoding.delimiter).toBe(batch.fields === undefined ? "\t" : copied)
+    fields.push(...copyFields(one.lines.toString(), encoding.delimiter))
   }
   return { encoded, fields, fast: batches.reduce((sum, batch) => sum + batch.length, 0) - slow }
 }

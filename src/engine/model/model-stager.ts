@@ -40,20 +40,11 @@ export class ModelStager implements Stager {
     this.#another = () => new Staging(context, another())
   }
 
-  async stage(group: Group, resumed: ReadonlyMap<string, StagedProgress>): Promise<void> {
-    let earlier = resumed
-    for (;;) {
-      try {
-        await this.#staging.prepare(group, earlier)
-        await this.#markInProgress(group)
-        await this.#stageMembers(group)
-        return
-      } catch (error) {
-        if (!(error instanceof StagingLost)) throw error
-        await this.startOver(group, error.message)
-        earlier = new Map()
-      }
-    }
+  stage(group: Group, resumed: ReadonlyMap<string, StagedProgress>): Promise<void> {
+    return this.#staging.stage(group, resumed, async () => {
+      await this.#markInProgress(group)
+      await this.#stageMembers(group)
+    })
   }
 
   startOver(group: Group, why: string): Promise<void> {

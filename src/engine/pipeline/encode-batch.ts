@@ -47,20 +47,16 @@ const NO_VALUES: RecordObject = Object.freeze(Object.create(null) as RecordObjec
 const escapeCopy = (text: string): string =>
   text.replace(/[\\\t\n\r]/g, (c) => (c === "\\" ? "\\\\" : c === "\t" ? "\\t" : c === "\n" ? "\\n" : "\\r"))
 
-export interface LineWay {
-  /** What stands between the fields. */
+/** A batch on its way to COPY text. */
+export interface BatchEncoding {
+  /** What stands between the fields of its lines. */
   readonly delimiter: string
+  /** Once: takes the records through the record path and encodes what is to be loaded; `send` gets the lines as they come. */
+  encode(send: (lines: Buffer) => void): Promise<EncodedBatch>
 }
 
-/**
- * Takes the records of a batch through the record path and encodes what is to be loaded; `send` gets the lines as they come. The
- * lines are there until the next batch is encoded.
- */
-export interface BatchEncoder {
-  (batch: Batch, send: (lines: Buffer) => void): Promise<EncodedBatch>
-  /** How the lines of a batch come. */
-  way(batch: Batch): LineWay
-}
+/** Encodes a batch. The lines are there until the next batch is encoded. */
+export type BatchEncoder = (batch: Batch) => BatchEncoding
 
 /** Makes the encoder for the batches of one partition. */
 export function batchEncoder(context: EncodeContext, path: RecordPath): BatchEncoder {
@@ -74,12 +70,12 @@ export function batchEncoder(context: EncodeContext, path: RecordPath): BatchEnc
   // One batch is staged before the next is encoded, so they can take turns in the same memory.
   let memory: Buffer | undefined
 
-  const rowsOf = (batch: Batch): FastRows | undefined =>
-    fastRows(pipeline, batch, path, { head, append, seqOf, newColumns: context.newColumns })
-
-  const encodeBatch = async (batch: Batch, send: (lines: Buffer) => void): Promise<EncodedBatch> => {
-    const rows = rowsOf(batch)
-    const delimiter = rows?.delimiter ?? TAB
+  const encodeBatch = async (
+    batch: Batch,
+    rows: FastRows | undefined,
+    delimiter: number,
+    send: (lines: Buffer) => void,
+  ): Promise<EncodedBatch> => {
     const text = new CopyText(memory)
     const added = context.newColumns?.columns ?? []
     const encodeNew = added.length === 0 ? undefined : rowEncoder(added)
@@ -160,8 +156,14 @@ export function batchEncoder(context: EncodeContext, path: RecordPath): BatchEnc
     )
   }
 
-  const way = (batch: Batch): LineWay => ({ delimiter: String.fromCharCode(rowsOf(batch)?.delimiter ?? TAB) })
-  return Object.assign(encodeBatch, { way })
+  return (batch) => {
+    const rows = fastRows(pipeline, batch, path, { head, append, seqOf, newColumns: context.newColumns })
+    const delimiter = rows?.delimiter ?? TAB
+    return {
+      delimiter: String.fromCharCode(delimiter),
+      encode: (send) => encodeBatch(batch, rows, delimiter, send),
+    }
+  }
 }
 
 function encoded(

@@ -1,12 +1,13 @@
 import { BEYOND_ASCII, COPY_ESCAPES, COPY_FIRST_BYTE, CUT_SHIFT, UNSURE, WITH_SUFFIX } from "../../core/contracts.ts"
+import { withoutDoubling } from "../../core/doubled-quotes.ts"
 import { FIELD_DOUBLED, FIELD_OFFSET, FIELD_QUOTED, type Batch, type FieldRanges } from "../../core/records.ts"
-import { LINE_FEED, put, putEscaped, putNull, putNumber, TAB, unquote, ZERO } from "./copy-bytes.ts"
+import { put, putEscaped, putNull, TAB } from "./copy-bytes.ts"
 import type { Pipeline } from "../definition.ts"
 import { newColumnCheck, type NewColumns } from "./new-columns.ts"
 import type { RecordPath } from "./record-path.ts"
 import {
   LONGEST_FIELD,
-  SPARE_BYTES,
+  lineageWriter,
   SPARE_BYTES_PER_COLUMN,
   type ColumnPlan,
   type RowLineage,
@@ -100,8 +101,8 @@ function rowWriter(
 ): RowWriter {
   const { bytes, starts, ends } = fields
   const width = fields.columns.length
-  const head = Buffer.from(lineage.head)
-  const spare = plans.length * SPARE_BYTES_PER_COLUMN + head.length + SPARE_BYTES
+  const behind = lineageWriter(lineage, TAB)
+  const spare = plans.length * SPARE_BYTES_PER_COLUMN + behind.bytes
   const blank: ColumnPlan["nulls"][] = []
   // Of the same class as the batch's bytes, which keeps the checks' loops fast.
   const unquoted = Buffer.alloc(LONGEST_FIELD)
@@ -136,7 +137,7 @@ function rowWriter(
         }
         if (to - from > LONGEST_FIELD) return false
         if (end >= FIELD_DOUBLED) {
-          to = unquote(bytes, from, to, unquoted, fields.quote)
+          to = withoutDoubling(bytes, from, to, unquoted, fields.quote)
           from = 0
           content = unquoted
         }
@@ -161,18 +162,7 @@ function rowWriter(
       while (from < to) out[at++] = content[from++] as number
       if ((verdict & WITH_SUFFIX) !== 0) at = put(out, at, check.suffix)
     }
-    at = put(out, at, head)
-    const ordinal = batch.ordinal(i)
-    at = putNumber(out, at, ordinal)
-    if (lineage.append) {
-      out[at++] = TAB
-      out[at++] = ZERO
-    }
-    out[at++] = TAB
-    const seq = lineage.seqOf(ordinal)
-    at = typeof seq === "number" ? putNumber(out, at, seq) : at + out.write(seq, at, "latin1")
-    out[at++] = LINE_FEED
-    text.length = at
+    text.length = behind.write(out, at, batch.ordinal(i))
     for (const nulls of blank) nulls.count++
     return true
   }

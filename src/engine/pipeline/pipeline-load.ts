@@ -33,6 +33,7 @@ export function pipelineLoad(pipeline: Pipeline): Load {
     files: source.unit === "file",
     months: false,
     resumable: true,
+    isDated: source.dividedBy !== undefined,
     target: async (session) =>
       pipeline.onNewColumn === "evolve"
         ? withColumns(target, await addedColumns(session, qualifiedName(target), pipeline.name))

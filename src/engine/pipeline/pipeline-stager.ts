@@ -37,28 +37,15 @@ export class PipelineStager implements Stager {
     this.#source = sourceContext(pipeline, { ports, directory, signal, tell: emit, breakers })
   }
 
-  /** What the database server lost in a crash is staged again. */
-  async stage(group: Group, resumed: ReadonlyMap<string, StagedProgress>): Promise<void> {
-    let earlier = resumed
-    for (;;) {
-      try {
-        await this.#staging.prepare(group, earlier)
-        await this.#widen(group)
-        for (const member of group.members) {
-          if (member.complete || member.heldBy !== undefined) continue
-          await this.#stagePartition(
-            group,
-            member,
-            member.batches > 0 ? earlier.get(member.plan.partition.key)?.position : undefined,
-          )
-        }
-        return
-      } catch (error) {
-        if (!(error instanceof StagingLost)) throw error
-        await this.startOver(group, error.message)
-        earlier = new Map()
+  stage(group: Group, resumed: ReadonlyMap<string, StagedProgress>): Promise<void> {
+    return this.#staging.stage(group, resumed, async (earlier) => {
+      await this.#widen(group)
+      for (const member of group.members) {
+        if (member.complete || member.heldBy !== undefined) continue
+        const from = member.batches > 0 ? earlier.get(member.plan.partition.key)?.position : undefined
+        await this.#stagePartition(group, member, from)
       }
-    }
+    })
   }
 
   startOver(group: Group, why: string): Promise<void> {
@@ -188,15 +175,16 @@ export class PipelineStager implements Stager {
     const key = member.plan.partition.key
     const begun = clock.monotonic()
     const readBefore = context.steps["read"] ?? 0
+    const encoding = encode(batch)
     const toCopy: BatchToCopy = {
       encoded: undefined,
-      encode: (send) => timed(context, "read", () => encode(batch, send)),
+      encode: (send) => timed(context, "read", () => encoding.encode(send)),
     }
     let staged: EncodedBatch | undefined
     await this.#staging.connection.retrying("staging a batch", async (session, attempt) => {
       if (attempt > 1 && (await this.#staging.wasCarriedOut(session, member))) return
       await session.transaction(async () => {
-        staged = await copyBatch(session, this.#copySql(group, encode.way(batch).delimiter), toCopy)
+        staged = await copyBatch(session, this.#copySql(group, encoding.delimiter), toCopy)
         await stageLetters(session, context.runId, member.partitionNo, staged.letters)
         const tally = addTally(member.tally, staged.tally)
         await this.#staging.advance(session, member, { position: batch.position, complete: false, tally })

@@ -8,11 +8,12 @@ import {
   WITH_SUFFIX,
   type ByteCheck,
 } from "../../core/contracts.ts"
+import { withoutDoubling } from "../../core/doubled-quotes.ts"
 import { FIELD_DOUBLED, FIELD_OFFSET, FIELD_QUOTED, type Batch, type FieldRanges } from "../../core/records.ts"
-import { between, LINE_FEED, put, putEscaped, putNull, putNumber, unquote, ZERO } from "./copy-bytes.ts"
+import { put, putEscaped, putNull } from "./copy-bytes.ts"
 import {
   LONGEST_FIELD,
-  SPARE_BYTES,
+  lineageWriter,
   SPARE_BYTES_PER_COLUMN,
   type ColumnPlan,
   type RowLineage,
@@ -37,8 +38,8 @@ export function wholeRowWriter(
   const { bytes, starts, ends, delimiter, quote } = fields
   const width = plans.length
   const checks = plans.map(({ check }) => check)
-  const head = Buffer.from(between(lineage.head, delimiter))
-  const spare = width * SPARE_BYTES_PER_COLUMN + head.length + SPARE_BYTES
+  const behind = lineageWriter(lineage, delimiter)
+  const spare = width * SPARE_BYTES_PER_COLUMN + behind.bytes
   const blank: number[] = []
   // Of the same class as the batch's bytes, which keeps the checks' loops fast.
   const unquoted = Buffer.alloc(LONGEST_FIELD)
@@ -70,7 +71,7 @@ export function wholeRowWriter(
   const writeQuoted = (check: ByteCheck, from: number, to: number, doubled: boolean): boolean => {
     let content = bytes
     if (doubled) {
-      to = unquote(bytes, from, to, unquoted, quote)
+      to = withoutDoubling(bytes, from, to, unquoted, quote)
       from = 0
       content = unquoted
     }
@@ -124,18 +125,7 @@ export function wholeRowWriter(
     at = text.length
     blank.length = 0
     if (!writeFields(i)) return false
-    at = put(out, at, head)
-    const ordinal = batch.ordinal(i)
-    at = putNumber(out, at, ordinal)
-    if (lineage.append) {
-      out[at++] = delimiter
-      out[at++] = ZERO
-    }
-    out[at++] = delimiter
-    const seq = lineage.seqOf(ordinal)
-    at = typeof seq === "number" ? putNumber(out, at, seq) : at + out.write(seq, at, "latin1")
-    out[at++] = LINE_FEED
-    text.length = at
+    text.length = behind.write(out, at, batch.ordinal(i))
     for (const c of blank) (plans[c] as ColumnPlan).nulls.count++
     return true
   }

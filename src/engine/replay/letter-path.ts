@@ -115,7 +115,7 @@ async function takeThrough(
   const newColumns = tableColumns(pipeline, target)
   const path = recordPath(forLetters(pipeline), partition, () => undefined, newColumns)
   const encode = batchEncoder({ pipeline, origin, seq, turn: () => source.ports.clock.turn(), newColumns }, path)
-  const encoded = await copy({ encoded: undefined, encode: (send) => encode(batch, send) })
+  const encoded = await copy({ encoded: undefined, encode: (send) => encode(batch).encode(send) })
   const faults = new Map(encoded.letters.map((letter) => [letter.ordinal, letter]))
   const withRows = new Set(encoded.lineRecords)
   const rows = new Map<number, LetterResult>()
