@@ -1,9 +1,7 @@
 import { join } from "node:path"
-import { systemCode } from "../core/errors.ts"
+import { namesIn } from "../core/files.ts"
+import { EVIDENCE_FOLDER } from "../core/evidence-folder.ts"
 import type { Ports } from "../core/ports.ts"
-
-/** Where sources keep what they saw, from the project folder. */
-const FOLDER = join(".spillway", "evidence")
 
 /** A page whose letters are on their way into the database has been seen not long ago. */
 const YOUNGEST_MS = 86_400_000
@@ -18,26 +16,17 @@ export async function pruneEvidence(
   { files, clock }: Pick<Ports, "files" | "clock">,
   options: { readonly dryRun: boolean; readonly signal: AbortSignal },
 ): Promise<number> {
-  const there = await namesIn(join(directory, FOLDER), files)
+  const there = await namesIn(join(directory, EVIDENCE_FOLDER), files)
   if (there.length === 0) return 0
   const kept = await named()
   const before = clock.now() - YOUNGEST_MS
   let removed = 0
-  for (const name of there.filter((file) => !kept.has(join(FOLDER, file)))) {
+  for (const name of there.filter((file) => !kept.has(join(EVIDENCE_FOLDER, file)))) {
     options.signal.throwIfAborted()
-    const path = join(directory, FOLDER, name)
+    const path = join(directory, EVIDENCE_FOLDER, name)
     if (Number(BigInt((await files.stat(path)).modified) / 1_000_000n) > before) continue
     if (!options.dryRun) await files.remove(path)
     removed++
   }
   return removed
-}
-
-async function namesIn(folder: string, files: Ports["files"]): Promise<string[]> {
-  try {
-    return (await files.list(folder)).filter(({ isDirectory }) => !isDirectory).map(({ name }) => name)
-  } catch (error) {
-    if (systemCode(error) === "ENOENT") return []
-    throw error
-  }
 }

@@ -1,4 +1,5 @@
 import type { Source } from "../core/contracts.ts"
+import { partitionName } from "../core/partition-name.ts"
 import type { SpillwayError } from "../core/errors.ts"
 import type { PartitionPlan } from "../engine/plan-partitions.ts"
 import { partsOf, type Runnable } from "../engine/project.ts"
@@ -103,6 +104,5 @@ function unitOf(runnable: Runnable): PartitionUnit | undefined {
 const unitOfSource = ({ dividedBy }: Source): PartitionUnit | undefined =>
   dividedBy === undefined ? undefined : { kind: dividedBy }
 
-/** What a partition is selected by: its key; where a source puts its own name before the date, the date. */
-const nameIn = (runnable: Runnable, key: string): string =>
-  isTimed(unitOf(runnable)) ? key.slice(key.lastIndexOf(" ") + 1) : key
+/** What a partition is selected by. */
+const nameIn = (runnable: Runnable, key: string): string => partitionName(key, isTimed(unitOf(runnable)))

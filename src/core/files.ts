@@ -2,6 +2,8 @@ import { constants, createReadStream } from "node:fs"
 import * as fs from "node:fs/promises"
 import type { Readable } from "node:stream"
 
+import { systemCode } from "./errors.ts"
+
 export interface FileStat {
   readonly size: number
   readonly isFile: boolean
@@ -101,6 +103,16 @@ export const nodeFiles: Files = {
     }
   },
   remove: (path) => fs.rm(path, { force: true, recursive: true }),
+}
+
+/** Names of the files of a folder; none where there is no such folder. */
+export async function namesIn(folder: string, files: Files): Promise<string[]> {
+  try {
+    return (await files.list(folder)).filter(({ isDirectory }) => !isDirectory).map(({ name }) => name)
+  } catch (error) {
+    if (systemCode(error) === "ENOENT") return []
+    throw error
+  }
 }
 
 /** Reads the next chunk while the one before is worked on, in two pieces of memory that take turns. */

@@ -1,3 +1,4 @@
+import { partitionName } from "../core/partition-name.ts"
 import { SpillwayError } from "../core/errors.ts"
 import type { SourcePartition } from "../core/contracts.ts"
 import type { PartitionReason } from "../core/events.ts"
@@ -132,14 +133,11 @@ function selected(
   { partitions: keys }: ChooseOptions,
 ): readonly SourcePartition[] {
   if (keys === undefined) return listed
-  const unknown = keys.filter((asked) => !listed.some(({ key }) => isNamedBy(key, asked)))
+  const isAsked = (key: string, asked: string): boolean => asked === key || asked === partitionName(key, load.isDated)
+  const unknown = keys.filter((asked) => !listed.some(({ key }) => isAsked(key, asked)))
   if (unknown.length > 0) throw noneOf(load, unknown.map((key) => JSON.stringify(key)).join(", "), listed)
-  return listed.filter(({ key }) => keys.some((asked) => isNamedBy(key, asked)))
+  return listed.filter(({ key }) => keys.some((asked) => isAsked(key, asked)))
 }
-
-/** A day or month of a source is called `NAME 2026-01-05`; its date names it too. */
-const isNamedBy = (key: string, asked: string): boolean =>
-  key === asked || (/^\d{4}-\d\d(?:-\d\d)?$/.test(asked) && key.endsWith(` ${asked}`))
 
 function noneOf(load: Load, words: string, listed: readonly SourcePartition[]): SpillwayError {
   const [first, last] = [listed[0]?.key, listed.at(-1)?.key]

@@ -32,6 +32,8 @@ export interface ListContext {
 export interface Load extends LoadFacts {
   /** What an interrupted run has staged is worth going on from. */
   readonly resumable: boolean
+  /** Keys of partitions end with their date. */
+  readonly isDated: boolean
   /** The table as it is to be. Throws `CONFIG` when that cannot be told. */
   target(session: Session): Promise<Target>
   /** The partitions there are now, in the order in which they are to be done. */

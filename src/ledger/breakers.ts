@@ -1,21 +1,9 @@
+import type { BreakerStore, StoredBreaker } from "../core/breakers.ts"
 import type { JsonValue } from "../core/json.ts"
 import type { Database, Session } from "../postgres/session.ts"
 
-/** A circuit breaker as `ops.breakers` keeps it. Times in milliseconds since the epoch, by the database's clock. */
-export interface BreakerRow {
-  readonly state: "closed" | "open" | "half_open"
-  readonly openedAt: number | undefined
-  readonly retryAt: number | undefined
-  readonly stats: { readonly [key: string]: JsonValue }
-}
-
-/** Breakers that all processes on a database share: the store that `circuitBreaker` takes. */
-export interface SharedBreakers {
-  readonly staleAfterMs: number
-  read(
-    name: string,
-  ): Promise<{ readonly now: number; readonly version: number; readonly stored: BreakerRow | undefined }>
-  write(name: string, version: number, next: BreakerRow): Promise<boolean>
+/** Breakers in `ops.breakers`, by the database's clock, which all processes on a database share. */
+export interface SharedBreakers extends BreakerStore {
   /** Ends the connection. */
   end(): Promise<void>
 }
@@ -65,7 +53,7 @@ export function sharedBreakers(database: Database, options: SharedBreakersOption
 interface Row {
   readonly now: number
   readonly version: number
-  readonly state: BreakerRow["state"] | null
+  readonly state: StoredBreaker["state"] | null
   readonly opened_at: number | null
   readonly retry_at: number | null
   readonly stats: Record<string, JsonValue> | null
@@ -86,7 +74,7 @@ async function readBreaker(session: Session, name: string): ReturnType<SharedBre
   return { now: row?.now ?? 0, version: row?.version ?? 0, stored: row === undefined ? undefined : storedOf(row) }
 }
 
-const storedOf = (row: Row): BreakerRow | undefined =>
+const storedOf = (row: Row): StoredBreaker | undefined =>
   row.state === null
     ? undefined
     : {
@@ -97,7 +85,7 @@ const storedOf = (row: Row): BreakerRow | undefined =>
       }
 
 /** One statement that writes only over the version that was read: two that race cannot both win, nor undo what a third did. */
-async function writeBreaker(session: Session, name: string, version: number, next: BreakerRow): Promise<boolean> {
+async function writeBreaker(session: Session, name: string, version: number, next: StoredBreaker): Promise<boolean> {
   const values = [
     name,
     next.state,
@@ -127,7 +115,7 @@ async function writeBreaker(session: Session, name: string, version: number, nex
 /** A breaker as people look at it. */
 export interface ListedBreaker {
   readonly name: string
-  readonly state: BreakerRow["state"]
+  readonly state: StoredBreaker["state"]
   /** Since when calls are refused; undefined while it is closed. */
   readonly openedAt: Date | undefined
   /** When the next trial call may go; undefined while it is closed. Past when it may go at once. */
@@ -141,7 +129,7 @@ export interface ListedBreaker {
 
 interface ListedRow {
   readonly name: string
-  readonly state: BreakerRow["state"]
+  readonly state: StoredBreaker["state"]
   readonly opened_at: Date | null
   readonly retry_at: Date | null
   readonly updated_at: Date

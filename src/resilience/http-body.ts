@@ -37,20 +37,15 @@ export async function* readChunks(
   headers: Readonly<Record<string, string>>,
   limits: BodyLimits,
 ): AsyncGenerator<Uint8Array, void, undefined> {
-  const { where, signal, maxBytes } = limits
-  const abort = (): void => void body.destroy(signal === undefined ? undefined : cancellation(signal))
+  const reading = bodyReading(body, headers, limits)
   try {
-    if (signal?.aborted) throw cancellation(signal)
-    if (Number(headers["content-length"]) > maxBytes) throw tooLarge(maxBytes, where)
-    signal?.addEventListener("abort", abort, { once: true })
+    reading.begin()
     const encodings = encodingsOf(headers["content-encoding"])
     yield* encodings.length > 0 ? expanded(body, encodings, limits) : bounded(body, limits)
   } catch (error) {
-    if (signal?.aborted) throw cancellation(signal)
-    throw transportError(error, where)
+    throw reading.failure(error)
   } finally {
-    signal?.removeEventListener("abort", abort)
-    body.destroy()
+    reading.end()
   }
 }
 
@@ -71,15 +66,14 @@ export async function readWhole(
 async function collect(
   body: Readable,
   headers: Readonly<Record<string, string>>,
-  { where, signal, maxBytes }: BodyLimits,
+  limits: BodyLimits,
   chunks: Uint8Array[],
 ): Promise<void> {
+  const { where, maxBytes } = limits
+  const reading = bodyReading(body, headers, limits)
   let bytes = 0
-  const abort = (): void => void body.destroy(signal === undefined ? undefined : cancellation(signal))
   try {
-    if (signal?.aborted) throw cancellation(signal)
-    if (Number(headers["content-length"]) > maxBytes) throw tooLarge(maxBytes, where)
-    signal?.addEventListener("abort", abort, { once: true })
+    reading.begin()
     await new Promise<void>((resolve, reject) => {
       body.on("data", (chunk: Uint8Array) => {
         bytes += chunk.byteLength
@@ -89,11 +83,30 @@ async function collect(
       finished(body, (error) => (error ? reject(error) : resolve()))
     })
   } catch (error) {
-    if (signal?.aborted) throw cancellation(signal)
-    throw transportError(error, where)
+    throw reading.failure(error)
   } finally {
-    signal?.removeEventListener("abort", abort)
-    body.destroy()
+    reading.end()
+  }
+}
+
+/** What goes around the reading of a body: it is refused or given up at once, says why it failed, and leaves nothing open. */
+function bodyReading(
+  body: Readable,
+  headers: Readonly<Record<string, string>>,
+  { where, signal, maxBytes }: BodyLimits,
+): { begin(): void; failure(error: unknown): SpillwayError; end(): void } {
+  const abort = (): void => void body.destroy(signal === undefined ? undefined : cancellation(signal))
+  return {
+    begin() {
+      if (signal?.aborted) throw cancellation(signal)
+      if (Number(headers["content-length"]) > maxBytes) throw tooLarge(maxBytes, where)
+      signal?.addEventListener("abort", abort, { once: true })
+    },
+    failure: (error) => (signal?.aborted ? cancellation(signal) : transportError(error, where)),
+    end() {
+      signal?.removeEventListener("abort", abort)
+      body.destroy()
+    },
   }
 }
 

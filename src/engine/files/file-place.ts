@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto"
 import { join, resolve } from "node:path"
-import { systemCode } from "../../core/errors.ts"
+import { namesIn } from "../../core/files.ts"
 import type { OutputFolder } from "../../core/output-folder.ts"
 import type { Ports } from "../../core/ports.ts"
 import { isTemporary, temporaryName } from "./file-names.ts"
@@ -67,13 +67,4 @@ export function filePlace(sink: FileSink, directory: string, ports: Ports): File
   const name = createHash("sha256").update(sink.folder).digest("hex").slice(0, 16)
   const spool = resolve(directory, ".spillway", "output", name)
   return remotePlace(sink.folder, sink.storage.folder(sink.folder, ports), spool, ports)
-}
-
-async function namesIn(folder: string, files: Ports["files"]): Promise<string[]> {
-  try {
-    return (await files.list(folder)).filter(({ isDirectory }) => !isDirectory).map(({ name }) => name)
-  } catch (error) {
-    if (systemCode(error) === "ENOENT") return []
-    throw error
-  }
 }

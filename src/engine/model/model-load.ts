@@ -48,6 +48,7 @@ export async function modelLoad(model: Model, ports: Pick<Ports, "files">): Prom
     files: false,
     months: model.partition.kind === "month",
     resumable: false,
+    isDated: false,
     target: (session) => targetOf(session, prepared),
     async list(session, known, { readOnly }) {
       // Before leases are taken: nobody has to wait for those of a run that could not begin.

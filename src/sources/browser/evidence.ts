@@ -1,8 +1,7 @@
 import { join } from "node:path"
 import type { Page } from "playwright-core"
 import type { SourceContext } from "../../core/contracts.ts"
-
-const FOLDER = join(".spillway", "evidence")
+import { EVIDENCE_FOLDER } from "../../core/evidence-folder.ts"
 
 /** What a page shows, as a picture and HTML below the project folder; named before it is known whether anybody wants them. */
 export class Evidence {
@@ -15,7 +14,7 @@ export class Evidence {
   constructor(page: Page, name: string, context: SourceContext) {
     this.#page = page
     this.#context = context
-    this.files = [join(FOLDER, `${name}.png`), join(FOLDER, `${name}.html`)]
+    this.files = [join(EVIDENCE_FOLDER, `${name}.png`), join(EVIDENCE_FOLDER, `${name}.html`)]
   }
 
   /** Writes the files, where they are wanted, of what the page shows now. */
@@ -23,7 +22,7 @@ export class Evidence {
     if (!this.wanted || this.#page.isClosed()) return
     const { ports, directory } = this.#context
     const [picture, html] = this.files.map((name) => join(directory, name)) as [string, string]
-    await ports.files.makeDirectory(join(directory, FOLDER))
+    await ports.files.makeDirectory(join(directory, EVIDENCE_FOLDER))
     await ports.files.writeAtomic(html, await this.#page.content())
     await ports.files.writeAtomic(picture, await this.#page.screenshot({ fullPage: true }))
   }
