@@ -28,10 +28,10 @@ const PROGRESS_LINE_EVERY_MS = 10_000
  * On a terminal: one live line of progress on stderr, with what went wrong above it. In a pipe: JSON log lines on stdout,
  * or on stderr with `--json`.
  */
-export function workView(host: Host, pipeline: string): WorkView {
+export async function workView(host: Host, pipeline: string): Promise<WorkView> {
   const { output, ports } = host
   const live = output.stderrTerminal
-  const write = lineWriter(host)
+  const write = await lineWriter(host)
   const estimate = new Estimate()
   let shown = ""
   let saidAt = -Infinity
@@ -70,7 +70,7 @@ export function workView(host: Host, pipeline: string): WorkView {
   }
 }
 
-function lineWriter(host: Host): (line: LogLine) => void {
+async function lineWriter(host: Host): Promise<(line: LogLine) => void> {
   const { output } = host
   const least = output.verbose ? "DEBUG" : "INFO"
   if (!output.terminal && !output.json)

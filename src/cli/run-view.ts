@@ -26,10 +26,10 @@ const TOLD_AT_ONCE: ReadonlySet<RunEvent["type"]> = new Set(["retry", "commit.re
  * stdout a terminal: progress on stderr, a summary on stdout. stdout a pipe: JSON log lines on stdout. With `--json`
  * stdout is the envelope's, and the log lines go to stderr, unless that is a terminal.
  */
-export function runView(host: Host, correlationId: string): RunView {
+export async function runView(host: Host, correlationId: string): Promise<RunView> {
   const { output, ports } = host
   const progress = output.stderrTerminal ? progressLine(output.stderr, ports.clock) : undefined
-  const log = logWriter(host, progress)
+  const log = await logWriter(host, progress)
   const tell = (text: string): void => (progress === undefined ? output.note(text) : progress.above(text))
   return {
     on: (event) => {
@@ -50,16 +50,19 @@ export function runView(host: Host, correlationId: string): RunView {
   }
 }
 
-function logWriter(host: Host, progress: ProgressLine | undefined): (event: RunEvent, line: LogLine) => void {
+async function logWriter(
+  host: Host,
+  progress: ProgressLine | undefined,
+): Promise<(event: RunEvent, line: LogLine) => void> {
   const { output } = host
   const least = output.verbose ? "DEBUG" : "INFO"
   if (!output.terminal && !output.json) {
     // The data matters more than its log: a log that cannot be written does not stop the run.
-    const write = jsonLogs({ write: (text) => void output.data(text).catch(() => undefined) }, least)
+    const write = await jsonLogs({ write: (text) => void output.data(text).catch(() => undefined) }, least)
     return (_event, line) => write(line)
   }
   if (progress === undefined && output.json) {
-    const write = jsonLogs({ write: (text) => void output.stderr.write(text) }, least)
+    const write = await jsonLogs({ write: (text) => void output.stderr.write(text) }, least)
     return (_event, line) => write(line)
   }
   return (event, line) => {

@@ -71,6 +71,8 @@ export interface FieldRanges {
   readonly isWhole: (i: number) => boolean
   /** Whether all of `bytes` is UTF-8. */
   readonly isUtf8: () => boolean
+  /** Whether fields without quotes are plain: printable ASCII that COPY, CSV and JSON write as it stands. May say no for lack of knowledge. */
+  readonly isPlain: () => boolean
 }
 
 /** Records as lines of JSON, as ranges of bytes: line i goes from `starts[i]` to `ends[i]`. */

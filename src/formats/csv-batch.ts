@@ -34,6 +34,8 @@ export interface CsvOffsets {
    * are flags: quoted, has doubled quotes. A field begins at its record's start, or one byte after the end of the one before.
    */
   readonly fields: Uint32Array
+  /** Whether a field without quotes may hold a quote or a control character. */
+  readonly isOdd: boolean
   /** Records that are not well formed, by index. */
   readonly faults: ReadonlyMap<number, DecodeFault>
 }
@@ -48,6 +50,10 @@ export interface Span {
   /** The position after it. */
   readonly position: Position
 }
+
+const QUOTE = 0x22
+const COMMA = 0x2c
+const BACKSLASH = 0x5c
 
 /** The share of a batch's records that are made one by one. */
 const FEW = 1 / 8
@@ -88,7 +94,11 @@ export class CsvBatch implements Batch {
     if (nulls.size > 0) return undefined
     const { bytes, starts, fields, faults } = this.offsets
     const isWhole = faults.size === 0 ? () => true : (i: number) => !faults.has(i)
-    return { columns, quote, delimiter, bytes, starts, ends: fields, isWhole, isUtf8: () => this.#isUtf8() }
+    return {
+      ...{ columns, quote, delimiter, bytes, starts, ends: fields, isWhole },
+      isUtf8: () => this.#isUtf8(),
+      isPlain: () => this.#isPlain(),
+    }
   }
 
   raw(i: number): Uint8Array {
@@ -161,6 +171,14 @@ export class CsvBatch implements Batch {
   #isUtf8(): boolean {
     if (!this.#surveyed) this.#survey()
     return this.#utf8
+  }
+
+  #isPlain(): boolean {
+    const { bytes, isOdd } = this.offsets
+    if (!this.#surveyed) this.#survey()
+    if (isOdd || !this.#ascii || bytes.includes(BACKSLASH)) return false
+    const { quote, delimiter } = this.dialect
+    return (quote === QUOTE || !bytes.includes(QUOTE)) && (delimiter === COMMA || !bytes.includes(COMMA))
   }
 
   get simpleText(): string | undefined {

@@ -1,6 +1,6 @@
 import type { DecodeFault } from "../core/records.ts"
 import type { CsvOffsets } from "./csv-batch.ts"
-import { CR, LF, type RecordScanner } from "./csv-scanner.ts"
+import { CR, LF, SPACE, type RecordScanner } from "./csv-scanner.ts"
 
 /** What ends a batch: most records, and the offset from which no record begins; and the longest that a record may be. */
 export interface PlainLimits {
@@ -42,6 +42,7 @@ export class CsvDraft {
     this.#width = width
     this.#firstLine = line
     this.#faults = new Map()
+    this.#scanner.oddities = 0
   }
 
   /** The batches gathered so far are done with. */
@@ -94,7 +95,10 @@ export class CsvDraft {
         const byte = bytes[at] as number
         if (byte > highest) continue
         if (byte === LF || byte === quote) break
-        if (byte !== delimiter) continue
+        if (byte !== delimiter) {
+          if (byte < SPACE && !(byte === CR && bytes[at + 1] === LF)) this.#scanner.oddities++
+          continue
+        }
         if (slot < stop) fields[slot] = at
         slot++
       }
@@ -140,6 +144,7 @@ export class CsvDraft {
       ends: this.#ends.subarray(from, to),
       lines: this.#lines.subarray(from, to),
       fields: this.#scanner.fields.subarray(this.#firstField, this.#firstField + this.length * this.#width),
+      isOdd: this.#scanner.oddities > 0,
       faults: this.#faults,
     }
   }

@@ -1,6 +1,7 @@
 import { FIELD_DOUBLED, FIELD_QUOTED } from "../core/records.ts"
 export const LF = 10
 export const CR = 13
+export const SPACE = 32
 
 export const COMPLETE = 0
 /** The bytes end before the record does. */
@@ -41,6 +42,8 @@ export class RecordScanner {
   next = 0
   /** Where a violation was seen. */
   at = 0
+  /** Quotes and control characters seen in fields without quotes, but for those of line ends. */
+  oddities = 0
 
   /** `quote` beyond a byte (256) means that nothing quotes. */
   constructor(delimiter: number, quote: number) {
@@ -78,7 +81,10 @@ export class RecordScanner {
         else if (final) byte = LF
         else return INCOMPLETE
       } else {
-        while (byte !== delimiter && byte !== LF) byte = ++at < limit ? bytes[at] : LF
+        while (byte !== delimiter && byte !== LF) {
+          if (byte === quote || (byte as number) < SPACE) this.oddities++
+          byte = ++at < limit ? bytes[at] : LF
+        }
         if (at >= limit && !final) return INCOMPLETE
         if (strict && this.#hasQuote(bytes, from, at)) return BARE_QUOTE
       }
@@ -91,7 +97,10 @@ export class RecordScanner {
       // A field that ends here ends the record, or a closing quote is followed by text.
       let end = at
       if (flags === 0) {
-        if (at > from && bytes[at - 1] === CR) end--
+        if (at > from && bytes[at - 1] === CR) {
+          end--
+          this.oddities--
+        }
       } else if (at < limit && bytes[at] === CR) {
         if (at + 1 >= limit && !final) return INCOMPLETE
         if (at + 1 < limit && bytes[at + 1] !== LF) return this.#violation(at, TEXT_AFTER_QUOTE)

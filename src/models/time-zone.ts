@@ -5,6 +5,7 @@ const DAY_MS = 86_400_000
 
 /** A zone by its name, spelled as the zone database does where only case differs. Throws `CONFIG` for what is not the name of a zone. */
 export function zoneName(zone: string): string {
+  if (zone === "UTC") return zone
   // Offsets are refused: PostgreSQL reads "+01:00" as a zone west of Greenwich.
   if (/^[A-Za-z]/.test(zone))
     try {

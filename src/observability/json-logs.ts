@@ -1,4 +1,4 @@
-import { pino, type DestinationStream, type Level } from "pino"
+import type { DestinationStream, Level } from "pino"
 import type { LogLevel, LogLine } from "./logs.ts"
 
 const PINO_LEVEL: Readonly<Record<LogLevel, Level>> = {
@@ -14,7 +14,8 @@ const WORD = new Map<string, LogLevel>(Object.entries(PINO_LEVEL).map(([word, le
  * Writes lines as JSON, one a line: `timestamp` (UTC, ISO 8601) and `ts` (the same), `level`, `message`, `pipeline_name`,
  * `run_id`, `step`, `correlation_id`, `metadata`. The time is that of the event, not of the writing.
  */
-export function jsonLogs(destination: DestinationStream, least: LogLevel): (line: LogLine) => void {
+export async function jsonLogs(destination: DestinationStream, least: LogLevel): Promise<(line: LogLine) => void> {
+  const { pino } = await import("pino")
   let time = 0
   const logger = pino(
     {

@@ -1,9 +1,7 @@
 import type { Counts } from "../core/events.ts"
 
-const grouped = new Intl.NumberFormat("en-US", { maximumFractionDigits: 0 })
-
-/** `541,909` */
-export const figure = (n: number): string => grouped.format(n)
+/** `541,909`. To make a formatter of Intl would take longer than all the rest of a short command. */
+export const figure = (n: number): string => String(Math.round(n)).replace(/\B(?=(?:\d{3})+$)/g, ",")
 
 /** `1 row`, `541,909 rows`; `many` where an `s` is not enough. */
 export const plural = (n: number, one: string, many = `${one}s`): string => `${figure(n)} ${n === 1 ? one : many}`

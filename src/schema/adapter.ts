@@ -1,4 +1,5 @@
-import type { ByteCheck, Column, RecordSchema, Validation } from "../core/contracts.ts"
+import type { ByteCheck } from "../core/byte-check.ts"
+import type { Column, RecordSchema, Validation } from "../core/contracts.ts"
 import { SpillwayError } from "../core/errors.ts"
 import { canonicalJson, type JsonValue } from "../core/json.ts"
 import type { RecordObject } from "../core/records.ts"

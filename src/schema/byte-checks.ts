@@ -1,6 +1,7 @@
-import { SURE, UNSURE, type ByteCheck, type Column } from "../core/contracts.ts"
+import { SURE, UNSURE, type ByteCheck, type ByteJudge } from "../core/byte-check.ts"
+import { type Column } from "../core/contracts.ts"
 import { booleanJudge, decimalJudge, integerJudge, numberJudge, type Digits } from "./number-bytes.ts"
-import { memberJudge, patternJudge, textJudge } from "./text-bytes.ts"
+import { memberJudge, patternJudge, plainTextJudge, textJudge } from "./text-bytes.ts"
 import { dateJudge, instantJudge } from "./time-bytes.ts"
 
 /** What a schema says of a property's text, in words that can be judged by its bytes. */
@@ -27,8 +28,6 @@ export interface ByteField {
   readonly optional: boolean
 }
 
-type Judge = ByteCheck["judge"]
-
 const NOTHING = new Uint8Array(0)
 /** Columns whose texts go into COPY as they are. */
 const TEXT_TYPES: ReadonlySet<string> = new Set(["text", "uuid"])
@@ -40,17 +39,27 @@ const TEXT_TYPES: ReadonlySet<string> = new Set(["text", "uuid"])
 export function byteCheck({ rule, optional }: ByteField, column: Column): ByteCheck | undefined {
   if (optional && !column.nullable) return undefined
   const type = column.type.trim().toLowerCase()
-  const judge = judgeOf(rule, type, column.zone)
-  if (judge === undefined) return undefined
+  const judges = judgesOf(rule, type, column.zone)
+  if (judges === undefined) return undefined
   const bare = rule.kind === "integer" || rule.kind === "number" || rule.kind === "boolean"
   const suffixed = rule.kind === "instant" && column.zone !== undefined
-  return { optional, bare, suffix: suffixed ? Buffer.from(` ${column.zone}`) : NOTHING, judge }
+  return { optional, bare, suffix: suffixed ? Buffer.from(` ${column.zone}`) : NOTHING, ...judges }
 }
 
-function judgeOf(rule: ByteRule, type: string, zone: string | undefined): Judge | undefined {
+type Judges = Pick<ByteCheck, "judge" | "judgePlain">
+
+function judgesOf(rule: ByteRule, type: string, zone: string | undefined): Judges | undefined {
+  if (rule.kind === "text") return textual(rule, type, zone)
+  const judge = judgeOf(rule, type, zone)
+  return judge && { judge }
+}
+
+function judgeOf(
+  rule: Exclude<ByteRule, { kind: "text" }>,
+  type: string,
+  zone: string | undefined,
+): ByteJudge | undefined {
   switch (rule.kind) {
-    case "text":
-      return textual(rule, type, zone)
     case "member":
       return type === "text" ? memberJudge(rule.values) : undefined
     case "integer": {
@@ -72,22 +81,25 @@ function judgeOf(rule: ByteRule, type: string, zone: string | undefined): Judge 
   }
 }
 
-function textual(rule: ByteRule & { kind: "text" }, type: string, zone: string | undefined): Judge | undefined {
+function textual(rule: ByteRule & { kind: "text" }, type: string, zone: string | undefined): Judges | undefined {
   const { least, most, patterns = [], form } = rule
-  const judges = [textJudge(least, most), ...patterns.map(patternJudge)]
-  if (form === "date" || type === "date") judges.push(dateJudge)
+  const further = patterns.map(patternJudge)
+  if (form === "date" || type === "date") further.push(dateJudge)
   else if (form === "instant" || type === "timestamptz")
-    judges.push(zone === undefined ? instantJudge(true) : undefined)
+    further.push(zone === undefined ? instantJudge(true) : undefined)
   if (!TEXT_TYPES.has(type) && type !== "date" && type !== "timestamptz") return undefined
-  const known = judges.filter((judge) => judge !== undefined)
-  if (known.length < judges.length) return undefined
-  return known.length === 1 ? known[0] : allOf(known)
+  const known = further.filter((judge) => judge !== undefined)
+  if (known.length < further.length) return undefined
+  return {
+    judge: allOf([textJudge(least, most), ...known]),
+    judgePlain: allOf([plainTextJudge(least, most), ...known]),
+  }
 }
 
 /** Sure of what all of them are sure of. */
-const allOf =
-  (judges: readonly Judge[]): Judge =>
-  (bytes, from, to) => {
+function allOf(judges: readonly [ByteJudge, ...ByteJudge[]]): ByteJudge {
+  if (judges.length === 1) return judges[0]
+  return (bytes, from, to) => {
     let verdict = SURE
     for (const judge of judges) {
       const own = judge(bytes, from, to)
@@ -96,6 +108,7 @@ const allOf =
     }
     return verdict
   }
+}
 
 /** The largest absolute value that is sure to fit; undefined for other types. */
 const integerRange = (type: string): number | undefined =>

@@ -107,6 +107,7 @@ function checkedZone(property: string, zone: string): string {
 
 /** `UTC` or a name of the IANA time zone database. */
 export function isZone(zone: string): boolean {
+  if (zone === "UTC") return true
   if (!/^[A-Za-z]/.test(zone)) return false
   try {
     new Intl.DateTimeFormat("en", { timeZone: zone })

@@ -1,6 +1,4 @@
-import { COPY_FIRST_BYTE, CUT_SHIFT, SURE, UNSURE, type ByteCheck } from "../core/contracts.ts"
-
-type Judge = ByteCheck["judge"]
+import { COPY_FIRST_BYTE, CUT_SHIFT, SURE, UNSURE, type ByteJudge } from "../core/byte-check.ts"
 
 const POINT = 0x2e
 const MINUS = 0x2d
@@ -17,7 +15,7 @@ const ZEROS_BEHIND_POINT = 5
  * that the column takes.
  */
 export const integerJudge =
-  (holds: (value: number) => boolean, limit: number): Judge =>
+  (holds: (value: number) => boolean, limit: number): ByteJudge =>
   (bytes, from, to) => {
     const negative = bytes[from] === MINUS
     const first = negative ? from + 1 : from
@@ -47,7 +45,7 @@ const POWERS = Array.from({ length: SAFE_DIGITS + 1 }, (_, n) => 10 ** n)
 
 /** Numbers as JavaScript would write them, but for zeros at the end, which are cut off. */
 export const numberJudge =
-  (holds: (value: number) => boolean): Judge =>
+  (holds: (value: number) => boolean): ByteJudge =>
   (bytes, from, to) => {
     const negative = bytes[from] === MINUS
     const first = negative ? from + 1 : from
@@ -104,7 +102,7 @@ export interface Digits {
 
 /** Digits, a point, digits; other ways to write a number are rare enough for the long way. `plain`: each of these is right. */
 export const decimalJudge =
-  (rule: { readonly plain: boolean; readonly test: (text: string) => boolean }, digits: Digits): Judge =>
+  (rule: { readonly plain: boolean; readonly test: (text: string) => boolean }, digits: Digits): ByteJudge =>
   (bytes, from, to) => {
     let point = to
     for (let at = from; at < to; at++) {
@@ -121,7 +119,7 @@ const TRUE = Buffer.from("true")
 const FALSE = Buffer.from("false")
 
 /** The words as JSON and CSV have them. */
-export const booleanJudge: Judge = (bytes, from, to) => {
+export const booleanJudge: ByteJudge = (bytes, from, to) => {
   const word = to - from === TRUE.length ? TRUE : FALSE
   if (to - from !== word.length) return UNSURE
   for (let n = 0; n < word.length; n++) if (bytes[from + n] !== word[n]) return UNSURE

@@ -5,11 +5,9 @@ import {
   JSON_ESCAPES,
   SURE,
   UNSURE,
-  type ByteCheck,
-} from "../core/contracts.ts"
+  type ByteJudge,
+} from "../core/byte-check.ts"
 import { automaton } from "./automaton.ts"
-
-type Judge = ByteCheck["judge"]
 
 /** A control character: left to the long way. */
 const ODD = 1 << 30
@@ -41,7 +39,7 @@ function traitsOf(bytes: Uint8Array, from: number, to: number): number {
 }
 
 export const textJudge =
-  (least: number, most: number): Judge =>
+  (least: number, most: number): ByteJudge =>
   (bytes, from, to) => {
     let traits = SURE
     for (let at = from; at < to; at++) traits |= TRAITS[bytes[at] as number] as number
@@ -50,6 +48,12 @@ export const textJudge =
     return length < least || length > most ? UNSURE : traits
   }
 
+/** For plain text, in which a character is a byte. */
+export const plainTextJudge =
+  (least: number, most: number): ByteJudge =>
+  (_, from, to) =>
+    to - from < least || to - from > most ? UNSURE : SURE
+
 /** Characters of UTF-8. */
 function charactersIn(bytes: Uint8Array, from: number, to: number): number {
   let count = 0
@@ -57,24 +61,38 @@ function charactersIn(bytes: Uint8Array, from: number, to: number): number {
   return count
 }
 
-export function memberJudge(values: readonly string[]): Judge {
+export function memberJudge(values: readonly string[]): ByteJudge {
   const known = values
     .map((value) => Buffer.from(value))
     .filter((bytes, n) => bytes.length > 0 && bytes.toString() === values[n])
-    .map((bytes) => ({ bytes, verdict: traitsOf(bytes, 0, bytes.length) }))
+    .toSorted((one, other) => one.length - other.length)
+  const verdicts = Int32Array.from(known, (bytes) => traitsOf(bytes, 0, bytes.length))
+  const all = Buffer.concat(known)
+  // By length: where the first member of that length is, and where it begins in `all`.
+  const longest = known.at(-1)?.length ?? 0
+  const first = new Int32Array(longest + 2)
+  const begin = new Int32Array(longest + 2)
+  for (let length = 1; length <= longest + 1; length++) {
+    const before = known.filter((bytes) => bytes.length < length)
+    first[length] = before.length
+    begin[length] = Buffer.concat(before).length
+  }
   return (bytes, from, to) => {
-    for (const { bytes: value, verdict } of known) {
-      if (value.length !== to - from) continue
-      let at = 0
-      while (at < value.length && bytes[from + at] === value[at]) at++
-      if (at === value.length) return verdict
+    const length = to - from
+    if (length > longest) return UNSURE
+    const last = first[length + 1] as number
+    let start = begin[length] as number
+    for (let member = first[length] as number; member < last; member++, start += length) {
+      let n = 0
+      while (n < length && bytes[from + n] === all[start + n]) n++
+      if (n === length) return verdicts[member] as number
     }
     return UNSURE
   }
 }
 
 /** Texts of ASCII that match; undefined for a pattern that is not plainly regular. */
-export function patternJudge(pattern: RegExp): Judge | undefined {
+export function patternJudge(pattern: RegExp): ByteJudge | undefined {
   const machine = automaton(pattern)
   return machine && ((bytes, from, to) => (machine.accepts(bytes, from, to) ? SURE : UNSURE))
 }

@@ -1,6 +1,4 @@
-import { SURE, UNSURE, WITH_SUFFIX, type ByteCheck } from "../core/contracts.ts"
-
-type Judge = ByteCheck["judge"]
+import { SURE, UNSURE, WITH_SUFFIX, type ByteJudge } from "../core/byte-check.ts"
 
 const MINUS = 0x2d
 const SPACE = 0x20
@@ -42,11 +40,12 @@ const isTime = (bytes: Uint8Array, from: number): boolean =>
   pair(bytes, from + 3) <= 59 &&
   pair(bytes, from + 6) <= 59
 
-export const dateJudge: Judge = (bytes, from, to) => (to - from === DATE_LENGTH && isDate(bytes, from) ? SURE : UNSURE)
+export const dateJudge: ByteJudge = (bytes, from, to) =>
+  to - from === DATE_LENGTH && isDate(bytes, from) ? SURE : UNSURE
 
 /** `YYYY-MM-DD HH:MM:SS` with or without a fraction and a `Z`. */
 export const instantJudge =
-  (zoneInText: boolean): Judge =>
+  (zoneInText: boolean): ByteJudge =>
   (bytes, from, to) => {
     const length = to - from
     if (length < LOCAL_LENGTH) return UNSURE

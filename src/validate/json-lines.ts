@@ -1,4 +1,4 @@
-import { BEYOND_ASCII, CSV_QUOTES, CUT_SHIFT, JSON_ESCAPES, SURE, type ByteCheck } from "../core/contracts.ts"
+import { BEYOND_ASCII, CSV_QUOTES, CUT_SHIFT, JSON_ESCAPES, SURE, type ByteCheck } from "../core/byte-check.ts"
 import type { LineRanges } from "../core/records.ts"
 import type { CopyText } from "../engine/pipeline/copy-text.ts"
 import type { GoodFormat } from "./good-rows.ts"

@@ -1,4 +1,12 @@
-import { BEYOND_ASCII, CSV_QUOTES, CUT_SHIFT, JSON_ESCAPES, SURE } from "../core/contracts.ts"
+import {
+  BEYOND_ASCII,
+  CSV_QUOTES,
+  CUT_SHIFT,
+  JSON_ESCAPES,
+  SURE,
+  unquotedJudges,
+  type ByteJudge,
+} from "../core/byte-check.ts"
 import { FIELD_DOUBLED, FIELD_OFFSET, FIELD_QUOTED, type FieldRanges } from "../core/records.ts"
 import type { CopyText } from "../engine/pipeline/copy-text.ts"
 import { withoutDoubling } from "../core/doubled-quotes.ts"
@@ -18,6 +26,8 @@ const ESCAPES: Readonly<Record<number, number>> = { 0x09: 0x74, 0x0a: 0x6e, 0x0d
 interface ColumnPlan extends SureColumn {
   /** What stands before the value: a comma, or the property's name. */
   readonly lead: Buffer
+  /** Of a field without quotes. */
+  readonly unquoted: ByteJudge
 }
 
 /** From CSV to lines that are put together field by field: other columns, another order, JSON. */
@@ -28,9 +38,14 @@ export function rebuiltRows(
   text: CopyText,
 ): SureRows {
   const json = format === "jsonl"
+  const judges = unquotedJudges(
+    fields,
+    columns.map(({ check }) => check),
+  )
   const plans = columns.map((column, n): ColumnPlan => {
     const comma = n > 0 ? "," : ""
-    return { ...column, lead: Buffer.from(json ? `${comma}${JSON.stringify(column.name)}:` : comma) }
+    const unquoted = judges[n] as ByteJudge
+    return { ...column, unquoted, lead: Buffer.from(json ? `${comma}${JSON.stringify(column.name)}:` : comma) }
   })
   return new RowWriter(fields, plans, json, text)
 }
@@ -80,7 +95,7 @@ class RowWriter implements SureRows {
     return true
   }
 
-  #field(i: number, { check, field }: ColumnPlan, out: Buffer): boolean {
+  #field(i: number, { check, field, unquoted }: ColumnPlan, out: Buffer): boolean {
     if (field < 0) return true
     const { bytes, starts, ends, columns, isUtf8 } = this.#fields
     const slot = i * columns.length + field
@@ -100,7 +115,7 @@ class RowWriter implements SureRows {
     }
     // Whether absence is left out of JSON, or null, is the schema's to say.
     if (from === to) return check.optional && !this.#json
-    const verdict = check.judge(source, from, to)
+    const verdict = end >= FIELD_QUOTED ? check.judge(source, from, to) : unquoted(source, from, to)
     if ((verdict & SURE) === 0 || ((verdict & BEYOND_ASCII) !== 0 && !isUtf8())) return false
     to -= verdict >> CUT_SHIFT
     if (this.#json) this.#putJson(out, source, from, to, check.bare, (verdict & JSON_ESCAPES) !== 0)

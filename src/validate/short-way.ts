@@ -1,4 +1,4 @@
-import type { ByteCheck } from "../core/contracts.ts"
+import type { ByteCheck } from "../core/byte-check.ts"
 import type { Fault } from "../core/records.ts"
 
 export type Faults = readonly [Fault, ...Fault[]]

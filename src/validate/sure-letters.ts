@@ -1,4 +1,5 @@
-import { BEYOND_ASCII, SURE, type ByteCheck, type RecordSchema } from "../core/contracts.ts"
+import { BEYOND_ASCII, SURE, unquotedJudges, type ByteCheck, type ByteJudge } from "../core/byte-check.ts"
+import { type RecordSchema } from "../core/contracts.ts"
 import {
   DecodeFault,
   FIELD_DOUBLED,
@@ -180,11 +181,15 @@ class DoubtfulValues {
   readonly ends: Int32Array
   readonly #fields: FieldRanges
   readonly #checks: readonly ByteCheck[]
+  readonly #unquoted: readonly ByteJudge[]
+  readonly #quoted: readonly ByteJudge[]
   readonly #scratch = Buffer.alloc(LONGEST_VALUE)
 
   constructor(fields: FieldRanges, checks: readonly ByteCheck[]) {
     this.#fields = fields
     this.#checks = checks
+    this.#unquoted = unquotedJudges(fields, checks)
+    this.#quoted = checks.map(({ judge }) => judge)
     this.columns = new Int32Array(checks.length)
     this.starts = new Int32Array(checks.length)
     this.ends = new Int32Array(checks.length)
@@ -202,7 +207,9 @@ class DoubtfulValues {
       const end = ends[slot++] as number
       const to = end & FIELD_OFFSET
       const isClear =
-        end < FIELD_QUOTED ? this.#look(column, from, to) : this.#lookInQuotes(column, from + 1, to - 1, end)
+        end < FIELD_QUOTED
+          ? this.#look(this.#unquoted, column, from, to)
+          : this.#lookInQuotes(column, from + 1, to - 1, end)
       if (!isClear) return false
       from = to + 1
     }
@@ -211,18 +218,18 @@ class DoubtfulValues {
   }
 
   #lookInQuotes(column: number, from: number, to: number, end: number): boolean {
-    if (end < FIELD_DOUBLED) return this.#look(column, from, to)
+    if (end < FIELD_DOUBLED) return this.#look(this.#quoted, column, from, to)
     if (to - from > LONGEST_VALUE) return false
     const length = withoutDoubling(this.#fields.bytes, from, to, this.#scratch, QUOTE)
     // One that has to be looked up would have to be kept.
-    return (this.#verdict(column, this.#scratch, 0, length) & SURE) !== 0
+    return this.#isSure((this.#quoted[column] as ByteJudge)(this.#scratch, 0, length))
   }
 
-  #look(column: number, from: number, to: number): boolean {
+  #look(judges: readonly ByteJudge[], column: number, from: number, to: number): boolean {
     const { bytes } = this.#fields
-    if (from === to && this.#checks[column]?.optional === true) return true
-    const verdict = from === to ? 0 : this.#verdict(column, bytes, from, to)
-    if ((verdict & SURE) !== 0) return true
+    if (from === to) {
+      if (this.#checks[column]?.optional === true) return true
+    } else if (this.#isSure((judges[column] as ByteJudge)(bytes, from, to))) return true
     if (to - from > LONGEST_VALUE) return false
     for (let at = from; at < to; at++) if ((bytes[at] as number) > 0x7e) return false
     this.columns[this.count] = column
@@ -231,8 +238,7 @@ class DoubtfulValues {
     return true
   }
 
-  #verdict(column: number, bytes: Uint8Array, from: number, to: number): number {
-    const verdict = (this.#checks[column] as ByteCheck).judge(bytes, from, to)
-    return (verdict & BEYOND_ASCII) === 0 || this.#fields.isUtf8() ? verdict : 0
+  #isSure(verdict: number): boolean {
+    return (verdict & SURE) !== 0 && ((verdict & BEYOND_ASCII) === 0 || this.#fields.isUtf8())
   }
 }

@@ -1,4 +1,5 @@
-import type { ByteCheck, RecordSchema } from "../core/contracts.ts"
+import type { ByteCheck } from "../core/byte-check.ts"
+import type { RecordSchema } from "../core/contracts.ts"
 import type { Batch, LineRanges } from "../core/records.ts"
 import type { CopyText } from "../engine/pipeline/copy-text.ts"
 import type { GoodFormat } from "./good-rows.ts"

@@ -1,4 +1,12 @@
-import { BEYOND_ASCII, CSV_QUOTES, CUT_SHIFT, SURE, type ByteCheck } from "../core/contracts.ts"
+import {
+  BEYOND_ASCII,
+  CSV_QUOTES,
+  CUT_SHIFT,
+  SURE,
+  unquotedJudges,
+  type ByteCheck,
+  type ByteJudge,
+} from "../core/byte-check.ts"
 import { FIELD_DOUBLED, FIELD_OFFSET, FIELD_QUOTED, type FieldRanges } from "../core/records.ts"
 import type { CopyText } from "../engine/pipeline/copy-text.ts"
 import { withoutDoubling } from "../core/doubled-quotes.ts"
@@ -17,6 +25,8 @@ export class VerbatimRows implements SureRows {
   readonly #fields: FieldRanges
   readonly #bytes: Uint8Array
   readonly #checks: readonly ByteCheck[]
+  /** Of fields without quotes. */
+  readonly #judges: readonly ByteJudge[]
   readonly #copier: RowCopier
   readonly #scratch = Buffer.alloc(LONGEST_FIELD)
 
@@ -24,6 +34,7 @@ export class VerbatimRows implements SureRows {
     this.#fields = fields
     this.#bytes = fields.bytes
     this.#checks = plan.map(({ check }) => check)
+    this.#judges = unquotedJudges(fields, this.#checks)
     this.#copier = new RowCopier(fields.bytes, text, 2 * plan.length)
   }
 
@@ -54,23 +65,23 @@ export class VerbatimRows implements SureRows {
   #sureColumns(i: number, start: number): number {
     const bytes = this.#bytes
     const checks = this.#checks
+    const judges = this.#judges
     const { ends } = this.#fields
     const width = checks.length
     let from = start
     let slot = i * width
     let column = 0
     for (; column < width; column++) {
-      const check = checks[column] as ByteCheck
       const end = ends[slot++] as number
       if (end >= FIELD_QUOTED) {
-        if (!this.#takeQuoted(check, from, end)) break
+        if (!this.#takeQuoted(checks[column] as ByteCheck, from, end)) break
         from = (end & FIELD_OFFSET) + 1
         continue
       }
       if (end === from) {
-        if (!check.optional) break
+        if (!(checks[column] as ByteCheck).optional) break
       } else {
-        const verdict = check.judge(bytes, from, end)
+        const verdict = (judges[column] as ByteJudge)(bytes, from, end)
         if (verdict === 0 || ((verdict & AS_IT_IS) !== verdict && !this.#takeSpecial(verdict, end))) break
       }
       from = end + 1

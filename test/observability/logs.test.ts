@@ -85,9 +85,9 @@ describe("logLine", () => {
 })
 
 describe("jsonLogs", () => {
-  const written = (least: "DEBUG" | "INFO"): Record<string, unknown>[] => {
+  const written = async (least: "DEBUG" | "INFO"): Promise<Record<string, unknown>[]> => {
     const lines: string[] = []
-    const write = jsonLogs({ write: (text) => void lines.push(text) }, least)
+    const write = await jsonLogs({ write: (text) => void lines.push(text) }, least)
     for (const one of [started(250), staged("a", 1), held("a", "no\ngood")]) write(logLine(one, "c1"))
     return lines.map((line) => {
       expect(line.endsWith("\n")).toBe(true)
@@ -96,8 +96,8 @@ describe("jsonLogs", () => {
     })
   }
 
-  it("writes the fields of the contract, with the event's time", () => {
-    expect(written("INFO")[0]).toEqual({
+  it("writes the fields of the contract, with the event's time", async () => {
+    expect((await written("INFO"))[0]).toEqual({
       level: "INFO",
       timestamp: "2026-11-21T08:00:00.250Z",
       ts: "2026-11-21T08:00:00.250Z",
@@ -110,8 +110,8 @@ describe("jsonLogs", () => {
     })
   })
 
-  it("leaves out DEBUG unless asked for", () => {
-    expect(written("INFO").map((line) => line["level"])).toEqual(["INFO", "ERROR"])
-    expect(written("DEBUG").map((line) => line["level"])).toEqual(["INFO", "DEBUG", "ERROR"])
+  it("leaves out DEBUG unless asked for", async () => {
+    expect((await written("INFO")).map((line) => line["level"])).toEqual(["INFO", "ERROR"])
+    expect((await written("DEBUG")).map((line) => line["level"])).toEqual(["INFO", "DEBUG", "ERROR"])
   })
 })

@@ -74,7 +74,7 @@ async function backfill(host: Host, name: string, flags: BackfillFlags): Promise
       `"${name}" is made of stages, each with partitions of its own`,
       `backfill one after the other: ${pipeline.stages.map((stage) => stage.name).join(", ")}`,
     )
-  const view = workView(host, name)
+  const view = await workView(host, name)
   const interrupt = interruptOf(
     host.signals,
     host.ports.clock,

@@ -71,7 +71,7 @@ async function run(host: Host, names: readonly string[], flags: RunFlags): Promi
     throw usageError("--dry-run changes nothing, --reset does", "leave out one of them")
   if (flags.dryRun === true) return dryRun(host, loaded.directory, { pipelines, selection, full: flags.full ?? false })
   const correlationId = host.ports.random.hex(8)
-  const view = runView(host, correlationId)
+  const view = await runView(host, correlationId)
   const interrupt = interruptOf(
     host.signals,
     host.ports.clock,

@@ -48,7 +48,7 @@ async function work(host: Host, flags: WorkFlags): Promise<Outcome> {
     files: host.ports.files,
   })
   const pipelines = choosePipelines(loaded, [])
-  const view = workView(host, "work")
+  const view = await workView(host, "work")
   const interrupt = interruptOf(
     host.signals,
     host.ports.clock,

@@ -1,4 +1,13 @@
-import { BEYOND_ASCII, COPY_ESCAPES, COPY_FIRST_BYTE, CUT_SHIFT, UNSURE, WITH_SUFFIX } from "../../core/contracts.ts"
+import {
+  BEYOND_ASCII,
+  COPY_ESCAPES,
+  COPY_FIRST_BYTE,
+  CUT_SHIFT,
+  UNSURE,
+  unquotedJudges,
+  WITH_SUFFIX,
+  type ByteJudge,
+} from "../../core/byte-check.ts"
 import { withoutDoubling } from "../../core/doubled-quotes.ts"
 import { FIELD_DOUBLED, FIELD_OFFSET, FIELD_QUOTED, type Batch, type FieldRanges } from "../../core/records.ts"
 import { put, putEscaped, putNull, TAB } from "./copy-bytes.ts"
@@ -103,6 +112,10 @@ function rowWriter(
   const width = fields.columns.length
   const behind = lineageWriter(lineage, TAB)
   const spare = plans.length * SPARE_BYTES_PER_COLUMN + behind.bytes
+  const judges = unquotedJudges(
+    fields,
+    plans.map(({ check }) => check),
+  )
   const blank: ColumnPlan["nulls"][] = []
   // Of the same class as the batch's bytes, which keeps the checks' loops fast.
   const unquoted = Buffer.alloc(LONGEST_FIELD)
@@ -125,6 +138,7 @@ function rowWriter(
       const { check, field, nulls } = plans[c] as ColumnPlan
       if (c > 0) out[at++] = TAB
       let content = bytes
+      let judge = judges[c] as ByteJudge
       let from = 0
       let to = 0
       if (field >= 0) {
@@ -134,6 +148,7 @@ function rowWriter(
         if ((end & FIELD_QUOTED) !== 0) {
           from++
           to--
+          judge = check.judge
         }
         if (to - from > LONGEST_FIELD) return false
         if (end >= FIELD_DOUBLED) {
@@ -148,7 +163,7 @@ function rowWriter(
         at = putNull(out, at)
         continue
       }
-      const verdict = check.judge(content, from, to)
+      const verdict = judge(content, from, to)
       if (verdict === UNSURE) return false
       if ((verdict & SPECIAL) !== 0) {
         if ((verdict & BEYOND_ASCII) !== 0 && !fields.isUtf8()) return false

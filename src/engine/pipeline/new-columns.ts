@@ -1,5 +1,5 @@
-import type { ByteCheck, Column, RecordSchema } from "../../core/contracts.ts"
-import { SURE, UNSURE } from "../../core/contracts.ts"
+import { SURE, UNSURE, type ByteCheck, type ByteJudge } from "../../core/byte-check.ts"
+import type { Column, RecordSchema } from "../../core/contracts.ts"
 import { SpillwayError } from "../../core/errors.ts"
 import { DecodeFault, type Batch, type RecordObject } from "../../core/records.ts"
 import { byteCheck, type ByteRule } from "../../schema/byte-checks.ts"
@@ -169,7 +169,7 @@ const BYTE_RULES: Readonly<Record<string, ByteRule>> = {
 const DASH = 0x2d
 
 /** `YYYY-MM-DD` by its digits; whether the day exists the database tells. */
-const judgeDate: ByteCheck["judge"] = (bytes, from, to) => {
+const judgeDate: ByteJudge = (bytes, from, to) => {
   if (to - from !== 10) return UNSURE
   for (let at = 0; at < 10; at++) {
     const byte = bytes[from + at] as number

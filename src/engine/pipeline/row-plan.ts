@@ -1,4 +1,4 @@
-import type { ByteCheck } from "../../core/contracts.ts"
+import type { ByteCheck } from "../../core/byte-check.ts"
 import { between, LINE_FEED, put, putNumber, ZERO } from "./copy-bytes.ts"
 import type { CopyText } from "./copy-text.ts"
 import type { NewColumns } from "./new-columns.ts"

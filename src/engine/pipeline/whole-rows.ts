@@ -6,8 +6,10 @@ import {
   SURE,
   UNSURE,
   WITH_SUFFIX,
+  unquotedJudges,
   type ByteCheck,
-} from "../../core/contracts.ts"
+  type ByteJudge,
+} from "../../core/byte-check.ts"
 import { withoutDoubling } from "../../core/doubled-quotes.ts"
 import { FIELD_DOUBLED, FIELD_OFFSET, FIELD_QUOTED, type Batch, type FieldRanges } from "../../core/records.ts"
 import { put, putEscaped, putNull } from "./copy-bytes.ts"
@@ -38,6 +40,7 @@ export function wholeRowWriter(
   const { bytes, starts, ends, delimiter, quote } = fields
   const width = plans.length
   const checks = plans.map(({ check }) => check)
+  const judges = unquotedJudges(fields, checks)
   const behind = lineageWriter(lineage, delimiter)
   const spare = width * SPARE_BYTES_PER_COLUMN + behind.bytes
   const blank: number[] = []
@@ -104,7 +107,7 @@ export function wholeRowWriter(
         if (!writeQuoted(check, from + 1, to - 1, end >= FIELD_DOUBLED)) return false
         mark = to
       } else {
-        const verdict = check.judge(bytes, from, to)
+        const verdict = (judges[c] as ByteJudge)(bytes, from, to)
         if (verdict !== SURE && !isRight(verdict)) return false
         if ((verdict & DIFFERENT) !== 0) {
           rewrite(check, verdict, mark, from, to)
