@@ -64,7 +64,7 @@ export interface FieldRanges {
   /** The byte that quotes a field, and the one between two fields. */
   readonly quote: number
   readonly delimiter: number
-  readonly bytes: Uint8Array
+  readonly bytes: Buffer
   readonly starts: Uint32Array
   readonly ends: Uint32Array
   /** Whether record i has fields at all: one that is not well formed has none. */

@@ -1,4 +1,3 @@
-import { hash } from "node:crypto"
 import { addLetters, type ImportedLetter } from "../ledger/dead-letter-rows.ts"
 import { addSecretFields } from "../ledger/secret-fields.ts"
 import { plainJson, storableJson, storablePrefix, storableText } from "../ledger/storable.ts"
@@ -114,10 +113,7 @@ function letterOf(
   const [first] = facts.faults
   return {
     // Whoever else numbers letters does so for one file.
-    id:
-      facts.id === "" || !scan.isText(LETTER.fingerprint)
-        ? letterId(origin, ordinal, hash("sha256", raw))
-        : storableText(facts.id),
+    id: facts.id === "" || !scan.isText(LETTER.fingerprint) ? letterId(origin, ordinal, raw) : storableText(facts.id),
     fingerprint: storableText(facts.group),
     pipeline: from.pipeline,
     runId: storablePrefix(facts.run, LONGEST_NAME) || "imported",

@@ -47,13 +47,18 @@ const normalised = (message: string): string =>
     .replace(/\b[0-9a-f]{8,}\b/gi, "?")
     .replace(/[+-]?\d+(?:\.\d+)?/g, "?")
 
-/** Derived, so that reading the same record again gives the same letter: pipeline, source, position and the hash of `raw`. */
+/**
+ * Derived, so that reading the same record again gives the same letter: SHA-256 over pipeline, source and position as a JSON array
+ * and, right behind it, the record's bytes or the hexadecimal hash of a record that is too long to keep.
+ */
 export function letterId(
   origin: Pick<LetterOrigin, "pipeline" | "partition">,
   ordinal: number,
-  rawSha256: string,
+  record: string | Uint8Array,
 ): string {
-  return `dl_${sha256(JSON.stringify([origin.pipeline, origin.partition, ordinal, rawSha256])).slice(0, 32)}`
+  const place = JSON.stringify([origin.pipeline, origin.partition, ordinal])
+  const told = typeof record === "string" ? place + record : Buffer.concat([Buffer.from(place), record])
+  return `dl_${sha256(told).slice(0, 32)}`
 }
 
 /** The letter of record `i` of a batch, with everything that is wrong with it. */
@@ -71,7 +76,7 @@ export function makeLetter(
   const told = faults.map((fault) => withoutSecrets(fault, record, origin.secrets ?? NO_SECRETS))
   const ordinal = batch.ordinal(i)
   return {
-    id: letterId(origin, ordinal, oversize?.sha256 ?? sha256(raw)),
+    id: letterId(origin, ordinal, oversize?.sha256 ?? raw),
     fingerprint: fingerprint(origin.pipeline, first),
     ordinal,
     source: JSON.stringify({ [origin.unit]: origin.partition, ...batch.place(i) }),

@@ -28,6 +28,8 @@ export class CsvDraft {
   #ends = new Uint32Array(1024)
   #lines = new Uint32Array(1024)
   #faults = new Map<number, DecodeFault>()
+  /** Of the records without a fault. */
+  #oddities = 0
   #view: DataView = new DataView(new ArrayBuffer(0))
 
   constructor(scanner: RecordScanner) {
@@ -42,7 +44,7 @@ export class CsvDraft {
     this.#width = width
     this.#firstLine = line
     this.#faults = new Map()
-    this.#scanner.oddities = 0
+    this.#scanner.oddities = this.#oddities = 0
   }
 
   /** The batches gathered so far are done with. */
@@ -113,6 +115,7 @@ export class CsvDraft {
       start = at + 1
     }
     this.length = i - this.#first
+    this.#oddities = this.#scanner.oddities
     return start
   }
 
@@ -130,7 +133,11 @@ export class CsvDraft {
     this.#starts[i] = start
     this.#ends[i] = end
     this.#lines[i] = line - this.#firstLine
-    if (fault !== undefined) this.#faults.set(this.length, fault)
+    if (fault === undefined) this.#oddities = this.#scanner.oddities
+    else {
+      this.#faults.set(this.length, fault)
+      this.#scanner.oddities = this.#oddities
+    }
     this.length++
   }
 
@@ -144,7 +151,7 @@ export class CsvDraft {
       ends: this.#ends.subarray(from, to),
       lines: this.#lines.subarray(from, to),
       fields: this.#scanner.fields.subarray(this.#firstField, this.#firstField + this.length * this.#width),
-      isOdd: this.#scanner.oddities > 0,
+      isOdd: this.#oddities > 0,
       faults: this.#faults,
     }
   }

@@ -150,7 +150,9 @@ function recordSchema(
     ({ kind, property }) => kind === "decimal-text" || kind === "bigint" || verbatim.has(property),
   )
   const properties = [...(sides.input?.properties ?? [])]
-  let columns: { readonly told: readonly Column[] | undefined } | undefined
+  // Made when they are asked for, and once: each batch asks.
+  let columns: { readonly told: RecordSchema["columns"] } | undefined
+  let checks: { readonly told: RecordSchema["byteChecks"] } | undefined
   return {
     get columns() {
       columns ??= { told: toColumns(sides.output, overrides) }
@@ -164,13 +166,8 @@ function recordSchema(
     fit: fitter(inputs, verbatim),
     validate: secrets.size === 0 ? validate : discreet(validate, secrets),
     get byteChecks() {
-      if (byteFields === undefined) return undefined
-      try {
-        return checksByColumn(byteFields, this.columns ?? [])
-      } catch {
-        // A property whose name gives no column's: whoever needs columns is told so, records can be judged without.
-        return undefined
-      }
+      checks ??= { told: byteFields && checksOrNone(byteFields, () => this.columns) }
+      return checks.told
     },
     description: JSON.parse(
       canonicalJson({ ...(withoutDefaults(about) as object), columns: overrides ?? null }),
@@ -194,6 +191,18 @@ function discreet(validate: RecordSchema["validate"], secrets: ReadonlySet<strin
 function withColumnNames(secrets: ReadonlySet<string>, overrides: ColumnOverrides | undefined): ReadonlySet<string> {
   const names = [...secrets].filter((path) => !/[.[]/.test(path))
   return new Set([...secrets, ...names.map((name) => ownOverride(overrides, name).name ?? snakeCase(name))])
+}
+
+/** None where a property's name gives no column's: whoever needs columns is told so, records can be judged without. */
+function checksOrNone(
+  fields: ReadonlyMap<string, ByteField>,
+  columns: () => RecordSchema["columns"],
+): RecordSchema["byteChecks"] {
+  try {
+    return checksByColumn(fields, columns() ?? [])
+  } catch {
+    return undefined
+  }
 }
 
 /** A byte check for every column, or undefined when one of them has none. */

@@ -154,19 +154,9 @@ function checksOf(def: ZodDef): readonly CheckDef[] | undefined {
   return known.length === others.length ? [...own, ...known] : undefined
 }
 
-function all<T>(tests: readonly (((value: T) => boolean) | undefined)[]): ((value: T) => boolean) | undefined {
-  const known = tests.filter((test) => test !== undefined)
-  if (known.length < tests.length) return undefined
-  const [first, second] = known
-  if (first === undefined) return () => true
-  if (second === undefined) return first
-  if (known.length === 2) return (value) => first(value) && second(value)
-  return (value) => known.every((test) => test(value))
-}
-
 function number(def: ZodDef): FieldJudge | undefined {
   const checks = checksOf(def)
-  const holds = checks && all(checks.map(numberTest))
+  const holds = checks && numberTest(checks)
   if (holds === undefined) return undefined
   const kind = checks?.some(({ check }) => check === "number_format") === true ? "integer" : "number"
   return {
@@ -175,14 +165,40 @@ function number(def: ZodDef): FieldJudge | undefined {
   }
 }
 
-function numberTest({ check, format, value, inclusive }: CheckDef): ((value: number) => boolean) | undefined {
-  if (check === "number_format" && format === "safeint") return Number.isSafeInteger
-  if (check === "number_format" && format === "int32")
-    return (n) => Number.isInteger(n) && n >= -(2 ** 31) && n < 2 ** 31
-  if (typeof value !== "number") return undefined
-  if (check === "greater_than") return inclusive === true ? (n) => n >= value : (n) => n > value
-  if (check === "less_than") return inclusive === true ? (n) => n <= value : (n) => n < value
-  return undefined
+const INT32 = { least: -(2 ** 31), most: 2 ** 31 - 1 }
+
+/** One test for all checks, as it is asked for each value; undefined when one of them is not known. */
+function numberTest(checks: readonly CheckDef[]): ((value: number) => boolean) | undefined {
+  let whole = false
+  let least = -Infinity
+  let most = Infinity
+  // The bounds themselves are not among the numbers.
+  let aboveLeast = false
+  let belowMost = false
+  const raise = (value: number, isOpen: boolean): void => {
+    aboveLeast = value > least ? isOpen : value === least ? aboveLeast || isOpen : aboveLeast
+    least = Math.max(least, value)
+  }
+  const lower = (value: number, isOpen: boolean): void => {
+    belowMost = value < most ? isOpen : value === most ? belowMost || isOpen : belowMost
+    most = Math.min(most, value)
+  }
+  for (const { check, format, value, inclusive } of checks) {
+    if (check === "number_format" && (format === "safeint" || format === "int32")) {
+      whole = true
+      if (format === "int32") {
+        raise(INT32.least, false)
+        lower(INT32.most, false)
+      }
+    } else if (typeof value !== "number" || Number.isNaN(value)) return undefined
+    else if (check === "greater_than") raise(value, inclusive !== true)
+    else if (check === "less_than") lower(value, inclusive !== true)
+    else return undefined
+  }
+  return (value) =>
+    (!whole || Number.isSafeInteger(value)) &&
+    (aboveLeast ? value > least : value >= least) &&
+    (belowMost ? value < most : value <= most)
 }
 
 function plainText(def: ZodDef): FieldJudge | undefined {

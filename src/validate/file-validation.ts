@@ -3,6 +3,7 @@ import type { SourceContext } from "../core/contracts.ts"
 import { SpillwayError } from "../core/errors.ts"
 import { canonicalJson } from "../core/json.ts"
 import type { Batch, RecordObject } from "../core/records.ts"
+import type { LetterOrigin } from "../dead-letters/letter.ts"
 import {
   Expanded,
   FILTERED,
@@ -14,7 +15,9 @@ import {
 import { csvRows, jsonlRows, type GoodFormat, type GoodRows } from "./good-rows.ts"
 import type { Input, InputReader } from "./input.ts"
 import type { LetterFrame } from "./letter-line.ts"
-import { LetterWriter } from "./letter-writer.ts"
+import { LetterIds } from "./letter-ids.ts"
+import { LetterTexts } from "./letter-texts.ts"
+import { LetterWriter, type LettersOfInput } from "./letter-writer.ts"
 import type { ValidateFilesOptions } from "./options.ts"
 import { nowhere, outputFile, toStdout, type OutputFile } from "./output-file.ts"
 import { OutputText } from "./output-text.ts"
@@ -76,10 +79,11 @@ export class FileValidation {
     if (this.#isEnough()) return
     const before = { read: this.#read, bad: this.#bad }
     const reader = input.open(this.#context)
+    const letters = this.#lettersOf(input)
     let path: RecordPath | undefined
     for await (const batch of reader) {
       path ??= this.#begin(input, reader)
-      await this.#takeBatch(batch, path, input)
+      await this.#takeBatch(batch, path, input, letters)
       if (this.#isEnough()) break
     }
     // A file with a header and nothing else has columns, too.
@@ -141,6 +145,13 @@ export class FileValidation {
     )
   }
 
+  #lettersOf({ name }: Input): LettersOfInput {
+    const { secrets } = this.#options.schema
+    const origin: LetterOrigin = { pipeline: this.#frame.pipeline, partition: name, unit: "file", secrets }
+    const ids = new LetterIds(origin)
+    return { origin, ids, texts: new LetterTexts(origin, this.#frame, ids, this.#tally), tally: this.#tally }
+  }
+
   /** Looks at the columns of an input whose first batch, or end, was reached. */
   #begin(input: Input, reader: InputReader): RecordPath {
     const { schema, goodOut } = this.#options
@@ -157,19 +168,14 @@ export class FileValidation {
     return path
   }
 
-  async #takeBatch(batch: Batch, path: RecordPath, input: Input): Promise<void> {
+  async #takeBatch(batch: Batch, path: RecordPath, input: Input, lettersOfInput: LettersOfInput): Promise<void> {
     this.#context.signal.throwIfAborted()
     const { schema, limit = Infinity, ports, on } = this.#options
     const rows = this.#rows
     const { text } = this.#goodText
     const letterText = this.#letterText
-    const letters = new LetterWriter(
-      batch,
-      { pipeline: this.#frame.pipeline, partition: input.name, unit: "file", secrets: schema.secrets },
-      { ...this.#frame, time: new Date(ports.clock.now()).toISOString() },
-      letterText,
-      this.#tally,
-    )
+    lettersOfInput.texts.begin(ports.clock.now())
+    const letters = new LetterWriter(batch, lettersOfInput, letterText)
     const settle = (i: number, outcome: Outcome): void => {
       if (outcome instanceof Rejected) {
         letters.write(i, outcome.faults)

@@ -59,11 +59,20 @@ export function putInteger(out: Uint8Array, at: number, value: number): number {
 }
 
 /** Bytes that are copied one by one: calling out for a few costs more than they do. */
-const SHORT = 32
+const SHORT = 6
+const SHORT_RANGE = 40
 
 /** Writes bytes; gives the offset behind them. */
 export function putBytes(out: Uint8Array, at: number, bytes: Uint8Array): number {
   if (bytes.length > SHORT) out.set(bytes, at)
   else for (let n = 0; n < bytes.length; n++) out[at + n] = bytes[n] as number
   return at + bytes.length
+}
+
+/** Writes some of the bytes of `source`; gives the offset behind them. */
+export function putRange(out: Uint8Array, at: number, source: Buffer, from: number, to: number): number {
+  const behind = at + to - from
+  if (to - from > SHORT_RANGE) source.copy(out, at, from, to)
+  else while (from < to) out[at++] = source[from++] as number
+  return behind
 }

@@ -1,5 +1,6 @@
 import type { Batch, Fault } from "../core/records.ts"
 import { makeLetter, type LetterOrigin } from "../dead-letters/letter.ts"
+import { ID_DIGITS, type LetterIds } from "./letter-ids.ts"
 import { letterLine, type LetterFrame } from "./letter-line.ts"
 import type { Faults } from "./short-way.ts"
 
@@ -40,20 +41,20 @@ export function kindOf(faults: Faults): string {
 
 /**
  * Has `letterLine` write a letter with marks in it, and takes the line apart at them. Undefined where a letter is more than these
- * parts, as `digestOf` shows, which says what the letter's id should begin with behind its prefix.
+ * parts, as `ids` show: the letter's id has to be one of theirs.
  */
 export function letterTemplate(
   origin: LetterOrigin,
   frame: LetterFrame,
   { batch, i, faults }: { readonly batch: Batch; readonly i: number; readonly faults: Faults },
-  digestOf: (ordinal: number, raw: Uint8Array) => string,
+  ids: LetterIds,
 ): LetterTemplate | undefined {
   const letter = makeLetter(origin, batch, i, faults)
   const { line, offset } = batch.place(i)
   const before = `${JSON.stringify({ [origin.unit]: origin.partition }).slice(0, -1)},"line":`
   if (letter.source !== `${before}${line},"offset":${offset}}`) return undefined
-  if (letter.id !== ID_PREFIX + digestOf(letter.ordinal, letter.raw).slice(0, letter.id.length - ID_PREFIX.length))
-    return undefined
+  const raw = Buffer.from(letter.raw)
+  if (letter.id !== ID_PREFIX + ids.digits(letter.ordinal, raw, 0, raw.length).slice(0, ID_DIGITS)) return undefined
   const marked = letterLine(
     {
       ...letter,

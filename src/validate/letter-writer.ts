@@ -1,5 +1,4 @@
 import { isUtf8 } from "node:buffer"
-import { hash } from "node:crypto"
 import {
   FIELD_DOUBLED,
   FIELD_OFFSET,
@@ -9,9 +8,10 @@ import {
   type FieldRanges,
 } from "../core/records.ts"
 import { makeLetter, type LetterOrigin } from "../dead-letters/letter.ts"
-import { putBytes, putInteger, putJsonText } from "./json-text.ts"
-import { letterLine, type LetterFrame } from "./letter-line.ts"
-import { kindOf, letterTemplate, type LetterTemplate } from "./letter-template.ts"
+import { putBytes, putInteger, putJsonText, putRange } from "./json-text.ts"
+import { ID_DIGITS, type LetterIds } from "./letter-ids.ts"
+import { letterLine } from "./letter-line.ts"
+import type { LetterText, LetterTexts } from "./letter-texts.ts"
 import type { OutputText } from "./output-text.ts"
 import type { Faults } from "./short-way.ts"
 import type { FaultTally } from "./tally.ts"
@@ -21,130 +21,119 @@ const CLOSE = 0x7d
 const LF = 0x0a
 const NULL = Buffer.from("null")
 const OFFSET = Buffer.from(',"offset":')
-const ID_DIGITS = 32
-/** Id, line and offset. */
+/** Line and offset. */
 const SPARE_BYTES = 128
-/** What JSON writes for characters that a text of PostgreSQL may be unable to hold. */
-const ESCAPED_BY_NUMBER = "\\u"
-/** Kinds of faults in a batch that are worth a template. */
-const KINDS_KEPT = 100
-
-/** What letters with equal faults have in common. */
-interface CommonText {
-  readonly template: LetterTemplate
-  /** Before the record, and between id and line: the messages are in there. */
-  readonly beforeRecord: Buffer
-  readonly beforeLine: Buffer
+/** What the letters of all batches of an input have in common. */
+export interface LettersOfInput {
+  readonly origin: LetterOrigin
+  readonly ids: LetterIds
+  readonly texts: LetterTexts
+  readonly tally: FaultTally
 }
 
 /** Writes the letters of one batch; from bytes in the way that `letterLine` would write them. */
 export class LetterWriter {
   readonly #batch: Batch
-  readonly #origin: LetterOrigin
-  readonly #frame: LetterFrame
+  readonly #letters: LettersOfInput
   readonly #output: OutputText
-  readonly #tally: FaultTally
   #longWay = 0
-  /** What an id is the hash of, up to the line. */
-  readonly #identity: string
-  /** By the kinds of faults. */
-  readonly #templates = new Map<string, LetterTemplate | undefined>()
-  /** By faults that come again. */
-  readonly #common = new Map<object, CommonText | undefined>()
   /** Undefined where records are not of texts that can be copied. */
   readonly #fields: FieldRanges | undefined
   /** The names of the columns as JSON has them before their values. */
   readonly #leads: readonly Buffer[]
   readonly #leadsLength: number
+  readonly #isPlain: boolean
+  /** Of the record written last: its bytes are a text of JSON as they stand. */
+  #isPlainRecord = false
 
-  constructor(batch: Batch, origin: LetterOrigin, frame: LetterFrame, output: OutputText, tally: FaultTally) {
+  constructor(batch: Batch, letters: LettersOfInput, output: OutputText) {
     this.#batch = batch
-    this.#tally = tally
-    this.#origin = origin
-    this.#frame = frame
+    this.#letters = letters
     this.#output = output
-    this.#identity = `${JSON.stringify([origin.pipeline, origin.partition]).slice(0, -1)},`
     const { fields } = batch
     const columns = fields?.columns ?? []
     // Objects put such names in another order.
     const isOrdered = !columns.some((name) => /^\d+$/.test(name) || name === "__proto__")
     this.#fields = isOrdered && fields?.quote === QUOTE ? fields : undefined
+    this.#isPlain = fields?.isPlain() === true
     this.#leads = columns.map((name, n) => Buffer.from(`${n === 0 ? "{" : ","}${JSON.stringify(name)}:`))
     this.#leadsLength = this.#leads.reduce((sum, lead) => sum + lead.length, 0)
   }
 
   /** Counts what is left to count; gives the number of letters. */
   finish(): number {
-    let letters = this.#longWay
-    for (const template of this.#templates.values()) {
-      if (template === undefined || template.count === 0) continue
-      letters += template.count
-      if (template.count > 1) this.#tally.add(template.faults, template.count - 1)
-    }
-    return letters
+    return this.#longWay + this.#letters.texts.settle()
   }
 
   /** Any letter. */
   write(i: number, faults: Faults): void {
-    if (this.#fields?.isWhole(i) === true && this.#isClear(i) && this.#fill(i, this.#textOf(i, faults), this.#fields))
-      return
-    this.#output.text.add(`${letterLine(makeLetter(this.#origin, this.#batch, i, faults), this.#frame)}\n`)
-    this.#tally.add(faults)
+    const { origin, texts, tally } = this.#letters
+    const canBeFilled = this.#fields?.isWhole(i) === true && this.#isClear(i)
+    if (canBeFilled && this.#fill(i, texts.of(this.#batch, i, faults), this.#fields)) return
+    this.#output.text.add(`${letterLine(makeLetter(origin, this.#batch, i, faults), texts.frame)}\n`)
+    tally.add(faults)
     this.#longWay++
   }
 
   /** The letter of a record that could not be decoded; false when it has to be written in the long way. */
   writeUndecoded(i: number, { fault, oversize }: DecodeFault): boolean {
-    return oversize === undefined && this.#isClear(i) && this.#fill(i, this.#commonText(i, [fault], fault), undefined)
+    return (
+      oversize === undefined &&
+      this.#isClear(i) &&
+      this.#fill(i, this.#letters.texts.known(this.#batch, i, [fault], fault), undefined)
+    )
   }
 
   /** The letter of a record of text fields with faults that come again, as the same object; false when it has to be written in the long way. */
   writeKnown(i: number, faults: Faults): boolean {
-    return this.#fields !== undefined && this.#fill(i, this.#commonText(i, faults, faults), this.#fields)
+    return (
+      this.#fields !== undefined &&
+      this.#fill(i, this.#letters.texts.known(this.#batch, i, faults, faults), this.#fields)
+    )
   }
 
   #isClear(i: number): boolean {
     return this.#fields?.isUtf8() === true || isUtf8(this.#batch.raw(i))
   }
 
-  #fill(i: number, common: CommonText | undefined, fields: FieldRanges | undefined): boolean {
-    if (common === undefined) return false
-    const { template, beforeRecord, beforeLine } = common
-    const raw = this.#batch.raw(i)
+  #fill(i: number, letterText: LetterText | undefined, fields: FieldRanges | undefined): boolean {
+    if (letterText === undefined) return false
+    const { ids, texts } = this.#letters
+    const { template, beforeRecord, beforeLine } = letterText
+    const bytes = fields?.bytes ?? bufferOf(this.#batch.raw(i))
+    const from = fields === undefined ? 0 : (fields.starts[i] as number)
+    const to = fields === undefined ? bytes.length : endOf(fields, i)
     const { text } = this.#output
     // Escapes may double what a text takes, which is written twice.
-    const most = this.#leadsLength + 4 * raw.length + 5 * this.#leads.length + SPARE_BYTES
+    const most = this.#leadsLength + 4 * (to - from) + 5 * this.#leads.length + SPARE_BYTES
     text.room(beforeRecord.length + beforeLine.length + template.length + most)
     const out = text.bytes
     let at = putBytes(out, text.length, beforeRecord)
     at = fields === undefined ? putBytes(out, at, NULL) : this.#putRecord(out, at, i, fields)
     if (at < 0) return false
-    at = putBytes(out, at, template.beforeId)
-    at = putAscii(out, at, this.#digest(this.#batch.ordinal(i), raw), ID_DIGITS)
+    const idAt = at + template.beforeId.length
     at = putBytes(out, at, beforeLine)
+    out.write(ids.digits(this.#batch.ordinal(i), bytes, from, to), idAt, ID_DIGITS, "latin1")
     const { line = 0, offset = 0 } = this.#batch.place(i)
     at = putInteger(out, at, line)
     at = putBytes(out, at, OFFSET)
     at = putInteger(out, at, offset)
     out[at++] = CLOSE
     at = putBytes(out, at, template.beforeRaw)
-    at = putJsonText(out, at, raw, 0, raw.length, false)
+    const isPlain = fields !== undefined && this.#isPlainRecord
+    at = isPlain ? putRange(out, at, bytes, from, to) : putJsonText(out, at, bytes, from, to, false)
     if (at < 0) return false
     at = putBytes(out, at, template.behind)
     out[at++] = LF
     text.length = at
-    // What was seen first is told first, of faults that are as frequent.
-    if (template.count++ === 0) this.#tally.add(template.faults)
+    texts.count(letterText)
     return true
-  }
-
-  /** What a letter's id begins with the digits of. */
-  #digest(ordinal: number, raw: Uint8Array): string {
-    return hash("sha256", `${this.#identity}${ordinal},"${hash("sha256", raw)}"]`)
   }
 
   #putRecord(out: Buffer, start: number, i: number, { bytes, starts, ends }: FieldRanges): number {
     const leads = this.#leads
+    const isPlain = this.#isPlain
+    let flags = 0
     let at = start
     let from = starts[i] as number
     let slot = i * leads.length
@@ -153,57 +142,25 @@ export class LetterWriter {
       const end = ends[slot++] as number
       const to = end & FIELD_OFFSET
       const inset = end >= FIELD_QUOTED ? 1 : 0
+      flags |= end
       if (to - from === 2 * inset) at = putBytes(out, at, NULL)
       else {
         out[at++] = QUOTE
-        at = putJsonText(out, at, bytes, from + inset, to - inset, end >= FIELD_DOUBLED)
+        if (isPlain && inset === 0) at = putRange(out, at, bytes, from, to)
+        else at = putJsonText(out, at, bytes, from + inset, to - inset, end >= FIELD_DOUBLED)
         if (at < 0) return at
         out[at++] = QUOTE
       }
       from = to + 1
     }
     out[at++] = CLOSE
+    this.#isPlainRecord = isPlain && (flags & FIELD_QUOTED) === 0
     return at
   }
-
-  #commonText(i: number, faults: Faults, key: object): CommonText | undefined {
-    const known = this.#common.get(key)
-    if (known !== undefined || this.#common.has(key)) return known
-    const made = this.#textOf(i, faults)
-    this.#common.set(key, made)
-    return made
-  }
-
-  #textOf(i: number, faults: Faults): CommonText | undefined {
-    // What a fault without a rule has in common with others depends on its message; what is told of secrets, on the record.
-    if (faults[0].rule === undefined || (this.#origin.secrets?.size ?? 0) > 0) return undefined
-    const messages = faults.map(({ message }) => JSON.stringify(message).slice(1, -1))
-    if (messages.some((message) => message.includes(ESCAPED_BY_NUMBER))) return undefined
-    const template = this.#templateOf(i, faults)
-    if (template === undefined) return undefined
-    const told = messages.map((message) => Buffer.from(message))
-    const { beforeMessage, beforeMessages } = template
-    const between = told.flatMap((message, n) => [beforeMessages[n] as Buffer, message])
-    return {
-      template,
-      beforeRecord: Buffer.concat([beforeMessage, Buffer.from(messages.join("; ")), template.beforeRecord]),
-      beforeLine: Buffer.concat([...between, template.beforeLine]),
-    }
-  }
-
-  #templateOf(i: number, faults: Faults): LetterTemplate | undefined {
-    const kind = kindOf(faults)
-    const known = this.#templates.get(kind)
-    if (known !== undefined || this.#templates.size >= KINDS_KEPT || this.#templates.has(kind)) return known
-    const sample = { batch: this.#batch, i, faults }
-    const made = letterTemplate(this.#origin, this.#frame, sample, (ordinal, raw) => this.#digest(ordinal, raw))
-    this.#templates.set(kind, made)
-    return made
-  }
 }
 
-/** Writes the first characters of a text. */
-function putAscii(out: Buffer, at: number, text: string, length: number): number {
-  for (let n = 0; n < length; n++) out[at + n] = text.charCodeAt(n)
-  return at + length
-}
+/** Behind the last byte of a record that is well formed. */
+const endOf = ({ columns: { length }, ends }: FieldRanges, i: number): number =>
+  (ends[(i + 1) * length - 1] as number) & FIELD_OFFSET
+
+const bufferOf = (bytes: Uint8Array): Buffer => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
