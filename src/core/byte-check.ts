@@ -28,6 +28,8 @@ export type ByteJudge = (bytes: Uint8Array, from: number, to: number) => number
 export interface ByteCheck {
   /** Absence is accepted. */
   readonly optional: boolean
+  /** What is absent becomes null; otherwise nothing at all. */
+  readonly acceptsNull: boolean
   /** Written without quotes in JSON: a number, true or false. */
   readonly bare: boolean
   readonly suffix: Uint8Array

@@ -8,7 +8,7 @@ import { byteCheck, type ByteField } from "./byte-checks.ts"
 import { ownOverride, toColumns, type ColumnOverrides } from "./columns.ts"
 import { jsonByteFields } from "./json-byte-fields.ts"
 import { notARecord, threw } from "./faults.ts"
-import { fitter, isNumeric, toInputs } from "./fit.ts"
+import { fitter, isNumeric, toInputs, type Input } from "./fit.ts"
 import { compileJsonSchema, type JsonSchema } from "./json-schema.ts"
 import { secretPaths } from "./secrets.ts"
 import { readRecordShape, refusesObjects, type RecordShape } from "./shape.ts"
@@ -166,7 +166,7 @@ function recordSchema(
     fit: fitter(inputs, verbatim),
     validate: secrets.size === 0 ? validate : discreet(validate, secrets),
     get byteChecks() {
-      checks ??= { told: byteFields && checksOrNone(byteFields, () => this.columns) }
+      checks ??= { told: byteFields && checksOrNone(byteFields, inputs, () => this.columns) }
       return checks.told
     },
     description: JSON.parse(
@@ -196,10 +196,11 @@ function withColumnNames(secrets: ReadonlySet<string>, overrides: ColumnOverride
 /** None where a property's name gives no column's: whoever needs columns is told so, records can be judged without. */
 function checksOrNone(
   fields: ReadonlyMap<string, ByteField>,
+  inputs: readonly Input[],
   columns: () => RecordSchema["columns"],
 ): RecordSchema["byteChecks"] {
   try {
-    return checksByColumn(fields, columns() ?? [])
+    return checksByColumn(fields, inputs, columns() ?? [])
   } catch {
     return undefined
   }
@@ -208,12 +209,14 @@ function checksOrNone(
 /** A byte check for every column, or undefined when one of them has none. */
 function checksByColumn(
   fields: ReadonlyMap<string, ByteField>,
+  inputs: readonly Input[],
   columns: readonly Column[],
 ): ReadonlyMap<string, ByteCheck> | undefined {
   const checks = new Map<string, ByteCheck>()
+  const acceptNull = new Set(inputs.flatMap(({ property, acceptsNull }) => (acceptsNull ? [property] : [])))
   for (const column of columns) {
     const field = fields.get(column.property)
-    const check = field && byteCheck(field, column)
+    const check = field && byteCheck(field, column, acceptNull.has(column.property))
     if (check === undefined) return undefined
     checks.set(column.property, check)
   }

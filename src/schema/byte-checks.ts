@@ -36,14 +36,14 @@ const TEXT_TYPES: ReadonlySet<string> = new Set(["text", "uuid"])
  * The byte check for a column, as long as the column is of the type that goes with the rule; undefined otherwise, and where the
  * rule cannot be judged by bytes.
  */
-export function byteCheck({ rule, optional }: ByteField, column: Column): ByteCheck | undefined {
+export function byteCheck({ rule, optional }: ByteField, column: Column, acceptsNull = false): ByteCheck | undefined {
   if (optional && !column.nullable) return undefined
   const type = column.type.trim().toLowerCase()
   const judges = judgesOf(rule, type, column.zone)
   if (judges === undefined) return undefined
   const bare = rule.kind === "integer" || rule.kind === "number" || rule.kind === "boolean"
   const suffixed = rule.kind === "instant" && column.zone !== undefined
-  return { optional, bare, suffix: suffixed ? Buffer.from(` ${column.zone}`) : NOTHING, ...judges }
+  return { optional, acceptsNull, bare, suffix: suffixed ? Buffer.from(` ${column.zone}`) : NOTHING, ...judges }
 }
 
 type Judges = Pick<ByteCheck, "judge" | "judgePlain">

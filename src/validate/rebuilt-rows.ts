@@ -10,6 +10,7 @@ import {
 import { FIELD_DOUBLED, FIELD_OFFSET, FIELD_QUOTED, type FieldRanges } from "../core/records.ts"
 import type { CopyText } from "../engine/pipeline/copy-text.ts"
 import { withoutDoubling } from "../core/doubled-quotes.ts"
+import { putBytes } from "./json-text.ts"
 import type { GoodFormat } from "./good-rows.ts"
 import type { SureColumn, SureRows } from "./short-way.ts"
 
@@ -18,13 +19,14 @@ const LONGEST_FIELD = 4096
 const QUOTE = 0x22
 const BACKSLASH = 0x5c
 const LF = 0x0a
+const NULL = Buffer.from("null")
 const OPEN = 0x7b
 const CLOSE = 0x7d
 /** What JSON writes behind a backslash. */
 const ESCAPES: Readonly<Record<number, number>> = { 0x09: 0x74, 0x0a: 0x6e, 0x0d: 0x72, 0x22: 0x22, 0x5c: 0x5c }
 
 interface ColumnPlan extends SureColumn {
-  /** What stands before the value: a comma, or the property's name. */
+  /** What stands before the value: a comma, and the property's name. */
   readonly lead: Buffer
   /** Of a field without quotes. */
   readonly unquoted: ByteJudge
@@ -43,9 +45,8 @@ export function rebuiltRows(
     columns.map(({ check }) => check),
   )
   const plans = columns.map((column, n): ColumnPlan => {
-    const comma = n > 0 ? "," : ""
-    const unquoted = judges[n] as ByteJudge
-    return { ...column, unquoted, lead: Buffer.from(json ? `${comma}${JSON.stringify(column.name)}:` : comma) }
+    const lead = json ? `,${JSON.stringify(column.name)}:` : ","
+    return { ...column, unquoted: judges[n] as ByteJudge, lead: Buffer.from(lead) }
   })
   return new RowWriter(fields, plans, json, text)
 }
@@ -59,13 +60,15 @@ class RowWriter implements SureRows {
   readonly #scratch = Buffer.alloc(LONGEST_FIELD)
   readonly #spare: number
   #at = 0
+  /** No property of the row was written yet. */
+  #isFirst = true
 
   constructor(fields: FieldRanges, plans: readonly ColumnPlan[], json: boolean, text: CopyText) {
     this.#text = text
     this.#fields = fields
     this.#plans = plans
     this.#json = json
-    this.#spare = plans.reduce((sum, { lead }) => sum + lead.length + 2, 0) + 4
+    this.#spare = plans.reduce((sum, { lead }) => sum + lead.length + NULL.length + 2, 0) + 4
   }
 
   flush(): void {
@@ -83,11 +86,8 @@ class RowWriter implements SureRows {
     const out = text.bytes
     this.#at = text.length
     if (this.#json) out[this.#at++] = OPEN
-    for (const plan of this.#plans) {
-      const { lead } = plan
-      for (let n = 0; n < lead.length; n++) out[this.#at++] = lead[n] as number
-      if (!this.#field(i, plan, out)) return false
-    }
+    this.#isFirst = true
+    for (const plan of this.#plans) if (!this.#field(i, plan, out)) return false
     if (this.#json) out[this.#at++] = CLOSE
     else if (this.#at === text.length) return false
     out[this.#at++] = LF
@@ -95,8 +95,11 @@ class RowWriter implements SureRows {
     return true
   }
 
-  #field(i: number, { check, field, unquoted }: ColumnPlan, out: Buffer): boolean {
-    if (field < 0) return true
+  #field(i: number, { check, field, lead, unquoted }: ColumnPlan, out: Buffer): boolean {
+    if (field < 0) {
+      this.#putLead(out, lead)
+      return true
+    }
     const { bytes, starts, ends, columns, isUtf8 } = this.#fields
     const slot = i * columns.length + field
     const end = ends[slot] as number
@@ -113,14 +116,25 @@ class RowWriter implements SureRows {
         from = 0
       }
     }
-    // Whether absence is left out of JSON, or null, is the schema's to say.
-    if (from === to) return check.optional && !this.#json
+    if (from === to) {
+      if (!check.optional) return false
+      if (this.#json && !check.acceptsNull) return true
+      this.#putLead(out, lead)
+      if (this.#json) this.#at = putBytes(out, this.#at, NULL)
+      return true
+    }
     const verdict = end >= FIELD_QUOTED ? check.judge(source, from, to) : unquoted(source, from, to)
     if ((verdict & SURE) === 0 || ((verdict & BEYOND_ASCII) !== 0 && !isUtf8())) return false
     to -= verdict >> CUT_SHIFT
+    this.#putLead(out, lead)
     if (this.#json) this.#putJson(out, source, from, to, check.bare, (verdict & JSON_ESCAPES) !== 0)
     else this.#putCsv(out, source, from, to, (verdict & CSV_QUOTES) !== 0)
     return true
+  }
+
+  #putLead(out: Buffer, lead: Buffer): void {
+    for (let n = this.#isFirst ? 1 : 0; n < lead.length; n++) out[this.#at++] = lead[n] as number
+    this.#isFirst = false
   }
 
   #putJson(out: Buffer, source: Uint8Array, from: number, to: number, bare: boolean, escapes: boolean): void {

@@ -153,6 +153,7 @@ export function newColumnCheck(column: Column): ByteCheck {
   const unsure: ByteCheck = {
     optional: column.nullable,
     bare: false,
+    acceptsNull: true,
     suffix: new Uint8Array(0),
     judge: () => UNSURE,
   }
