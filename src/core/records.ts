@@ -77,7 +77,7 @@ export interface FieldRanges {
 
 /** Records as lines of JSON, as ranges of bytes: line i goes from `starts[i]` to `ends[i]`. */
 export interface LineRanges {
-  readonly bytes: Uint8Array
+  readonly bytes: Buffer
   readonly starts: ArrayLike<number>
   readonly ends: ArrayLike<number>
   /** Whether all of `bytes` is UTF-8. */

@@ -4,7 +4,7 @@ const LF = 0x0a
 
 /** Copies rows that stay as they are, line after line at once, and others around the bytes that are left out of them. */
 export class RowCopier {
-  readonly #bytes: Uint8Array
+  readonly #bytes: Buffer
   readonly #text: CopyText
   /** Pairs of offsets. */
   readonly #gaps: Int32Array
@@ -14,7 +14,7 @@ export class RowCopier {
   #to = 0
 
   /** `gaps`: the most that a row has. */
-  constructor(bytes: Uint8Array, text: CopyText, gaps: number) {
+  constructor(bytes: Buffer, text: CopyText, gaps: number) {
     this.#bytes = bytes
     this.#text = text
     this.#gaps = new Int32Array(2 * gaps)
