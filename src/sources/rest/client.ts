@@ -49,13 +49,13 @@ export class RestClient {
     url: URL,
     headers: Readonly<Record<string, string>>,
     context: SourceContext,
-    read: (response: HttpResponse) => T,
+    read: (response: HttpResponse) => Promise<T>,
   ): Promise<T> {
     const { ports, signal } = context
     this.#tell = context.tell
     const once = async (call: Call): Promise<T> => {
       try {
-        return read(await this.#authorised(url, headers, context, call.signal ?? signal))
+        return await read(await this.#authorised(url, headers, context, call.signal ?? signal))
       } catch (error) {
         throw located(error, url)
       }
@@ -106,12 +106,11 @@ export class RestClient {
     signal: AbortSignal,
   ): Promise<HttpResponse> {
     await this.#options.rateLimit?.turn(context.ports.clock, signal)
-    const asked = new URL(url)
-    for (const [name, value] of Object.entries(credentials.query ?? {})) asked.searchParams.set(name, value)
-    const own = Object.entries(this.#options.headers).map(([name, value]) => [name, settingValue(value)] as const)
+    const own: Record<string, string> = {}
+    for (const [name, value] of Object.entries(this.#options.headers)) own[name] = settingValue(value)
     return this.#http(context).request({
-      url: asked,
-      headers: { accept: "application/json", ...Object.fromEntries(own), ...headers, ...credentials.headers },
+      url: credentials.query === undefined ? url : withParameters(url, credentials.query),
+      headers: { accept: "application/json", ...own, ...headers, ...credentials.headers },
       signal,
     })
   }
@@ -195,6 +194,12 @@ export class RestClient {
       hint: "this run goes on with what it sees itself; others may call what it has found to be down",
     })
   }
+}
+
+function withParameters(url: URL, parameters: Readonly<Record<string, string>>): URL {
+  const address = new URL(url)
+  for (const [name, value] of Object.entries(parameters)) address.searchParams.set(name, value)
+  return address
 }
 
 /** The error with the address in `where`; one that says the body is damaged as one that may pass. */

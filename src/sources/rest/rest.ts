@@ -142,16 +142,19 @@ function pagesOf(
       prefetch,
       allowRepeatedPages: options.allowRepeatedPages ?? false,
       maxEmptyPages: options.maxEmptyPages ?? 100,
-      fetch: (request, signal) =>
+      fetch: (request, signal, arrived) =>
         client.page(
           pageAddress(base, request, options.origins ?? []),
           request.headers ?? {},
           { ...context, signal },
-          (response) => ({
-            items: new PageItems(response.body, options.items, limits),
-            headers: response.headers,
-            url: response.url,
-          }),
+          async (response) => {
+            await arrived(response)
+            return {
+              items: new PageItems(response.body, options.items, limits),
+              headers: response.headers,
+              url: response.url,
+            }
+          },
         ),
     },
     context,
