@@ -11,9 +11,12 @@ const LAST = new RegExp(String.raw`[\]}]\s*((?:,\s*${MEMBER}\s*)+)\}\s*$`)
  * of them. Takes microseconds, and may miss some; the whole text, parsed, has the last word.
  */
 export function besideItems(text: Buffer): Readonly<Record<string, unknown>> {
-  const first = FIRST.exec(text.toString("utf8", 0, LOOKED_AT_BYTES))?.[1] ?? ""
-  const last = LAST.exec(text.toString("utf8", Math.max(0, text.length - LOOKED_AT_BYTES)))?.[1] ?? ""
-  return { ...parsed(first.replace(/,\s*$/, "")), ...parsed(last.slice(1)) }
+  const first = FIRST.exec(text.toString("utf8", 0, LOOKED_AT_BYTES))?.[1]
+  const last = LAST.exec(text.toString("utf8", Math.max(0, text.length - LOOKED_AT_BYTES)))?.[1]
+  return {
+    ...(first === undefined ? undefined : parsed(first.slice(0, first.lastIndexOf(",")))),
+    ...(last === undefined ? undefined : parsed(last.slice(1))),
+  }
 }
 
 function parsed(members: string): Readonly<Record<string, unknown>> {

@@ -66,14 +66,14 @@ export class RestClient {
   async #repeating<T>(url: URL, ports: Ports, once: (call: Call) => Promise<T>, signal: AbortSignal): Promise<T> {
     const { retry: repeated } = this.#options.http
     if (repeated === false) return once({ signal, attempt: Infinity })
-    const what = `GET ${shownAddress(url)}`
+    const what = (): string => `GET ${shownAddress(url)}`
     const policy = retry({
       ...repeated,
       ports,
       what,
       budget: this.#budgets?.of(url.host),
       onRetry: ({ attempt, delayMs, error }) =>
-        this.#tell?.({ type: "retry", what, tries: attempt, delayMs, code: error.code, message: error.message }),
+        this.#tell?.({ type: "retry", what: what(), tries: attempt, delayMs, code: error.code, message: error.message }),
     })
     return policy.execute(once, { signal })
   }

@@ -95,6 +95,7 @@ class Pages {
       }
     } finally {
       await this.#drop()
+      this.#ahead.cancel()
     }
   }
 
@@ -154,9 +155,17 @@ class Pages {
   }
 }
 
+/** As `AbortSignal.any` does, which is slow to be asked: each request asks several times. */
 function cancellable(signal: AbortSignal): { readonly signal: AbortSignal; cancel(): void } {
   const own = new AbortController()
-  return { signal: AbortSignal.any([signal, own.signal]), cancel: () => own.abort() }
+  const follow = (): void => own.abort(signal.reason)
+  if (signal.aborted) follow()
+  signal.addEventListener("abort", follow, { once: true })
+  const cancel = (): void => {
+    signal.removeEventListener("abort", follow)
+    own.abort()
+  }
+  return { signal: own.signal, cancel }
 }
 
 const keyOf = (paginator: Paginator, place: PagePlace): string => JSON.stringify(paginator.request(place))
