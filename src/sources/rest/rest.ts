@@ -106,6 +106,7 @@ export function rest(options: RestOptions): Source {
         allowEmpty: options.allowEmpty ?? false,
         pages: (reading, at) =>
           pagesOf({ options, paginator, incremental, client, concurrency, prefetch }, reading, at, context),
+        settle: () => client.settle(context),
       }),
     decodeRecords: (_partition, raws, { exact }) => Promise.resolve(raws.map((raw) => objectOf(raw, exact, "element"))),
   }
