@@ -3,6 +3,7 @@ import { redact } from "../core/secrets.ts"
 import { zeroCounts } from "../core/events.ts"
 import type { ListedBreaker } from "../ledger/breakers.ts"
 import type { OverduePartition, PartitionState } from "../ledger/partition-states.ts"
+import type { ListedBudget } from "../ledger/retry-budgets.ts"
 import type { LastRun, PipelineStatus } from "../ledger/status.ts"
 import { ago, duration, equation, figure, plural } from "../observability/wording.ts"
 import { legend, notDoneLines, partitionGrid, type GridStyle } from "./partition-grid.ts"
@@ -21,6 +22,7 @@ export interface StatusView {
   readonly partitions: ReadonlyMap<string, readonly PartitionState[]>
   readonly overdue: ReadonlyMap<string, readonly OverduePartition[]>
   readonly breakers: readonly ListedBreaker[]
+  readonly budgets: readonly ListedBudget[]
 }
 
 /** Why a pipeline needs attention, in words; empty when it does not. */
@@ -142,9 +144,9 @@ function overdueLines(overdue: readonly OverduePartition[], now: Date, colors: C
   return more > 0 ? [...lines, `  … and ${figure(more)} more overdue`] : lines
 }
 
-/** Services that are not called, or only on trial, because too many calls failed; closed breakers are nothing to look at. */
-function breakerLines({ breakers, now }: StatusView, colors: Colors): string[] {
-  const rows = breakers
+/** Services that are not called, or only on trial, because too many calls failed, or whose failures used up retries; all others are nothing to look at. */
+function breakerLines({ breakers, budgets, now }: StatusView, colors: Colors): string[] {
+  const paused = breakers
     .filter(({ state }) => state !== "closed")
     .map((breaker) => {
       const { name, state, openedAt } = breaker
@@ -152,8 +154,22 @@ function breakerLines({ breakers, now }: StatusView, colors: Colors): string[] {
       const since = openedAt === undefined ? "" : `since ${ago(now.getTime() - openedAt.getTime())}`
       return [mark, name, since, nextTry(breaker, now)]
     })
-  return rows.length === 0 ? [] : [colors.bold("circuit breakers"), ...columns(rows, { indent: "  " })]
+  const drawn = budgets
+    .filter(({ available, reserve }) => available < reserve)
+    .map((budget) => [
+      retriesLeft(budget) === 0 ? colors.red("◆ no retries") : colors.yellow("▲ retries"),
+      budget.name,
+      `as of ${ago(now.getTime() - budget.updatedAt.getTime())}`,
+      `${retriesLeft(budget)} left, ${figure(budget.reserve)} at the start, ${figure(budget.capacity)} at most`,
+    ])
+  const rows = [...paused, ...drawn]
+  if (rows.length === 0) return []
+  const heading = drawn.length === 0 ? "circuit breakers" : "circuit breakers and retry budgets"
+  return [colors.bold(heading), ...columns(rows, { indent: "  " })]
 }
+
+/** Whole retries; fractions add up with an error in the last digits. */
+const retriesLeft = ({ available }: ListedBudget): number => Math.floor(available + 1e-9)
 
 function nextTry({ isProbing, nextTryAt, passedProbes }: ListedBreaker, now: Date): string {
   const passed = passedProbes > 0 ? `, ${plural(passedProbes, "trial call")} succeeded` : ""

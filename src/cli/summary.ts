@@ -125,6 +125,7 @@ function heldLines(report: RunReport, { colors, partition }: SummaryOptions): st
     .slice(0, HELD_SHOWN)
     .flatMap((held) => [
       `  ${colors.yellow("▲ held")} ${held.partition} (${figure(held.read)} read, ${figure(held.deadLettered)} dead-lettered): ${held.code}: ${held.message}`,
+      ...(held.where === undefined ? [] : [`    ${colors.dim("-->")} ${held.where}`]),
       ...(held.hint === undefined ? [] : [`    ${colors.cyan("hint")}: ${held.hint}`]),
     ])
   const more = report.held.length - HELD_SHOWN

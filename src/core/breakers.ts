@@ -9,6 +9,16 @@ export interface StoredBreaker {
   readonly stats: { readonly [key: string]: JsonValue }
 }
 
+/** How the budget for retries of one service stands. */
+export interface BudgetNote {
+  /** Retries in hand. */
+  readonly available: number
+  /** What there was at the start. */
+  readonly reserve: number
+  /** At most so many are saved up. */
+  readonly capacity: number
+}
+
 /** Where the state of breakers is kept, by name. Whoever shares a store shares its breakers. */
 export interface BreakerStore {
   /** A closed breaker's state, and an open one's, is trusted for so long before the store is asked again; 0 asks for every call. */
@@ -19,4 +29,6 @@ export interface BreakerStore {
   ): Promise<{ readonly now: number; readonly version: number; readonly stored: StoredBreaker | undefined }>
   /** Writes only if `version` is still the one that was read; whether it did. */
   write(name: string, version: number, next: StoredBreaker): Promise<boolean>
+  /** Puts down how a service's budget for retries stands, for people to look at; undefined where nobody does. */
+  noteBudget?(name: string, note: BudgetNote): Promise<void>
 }

@@ -135,6 +135,8 @@ export type RunEvent = {
       readonly code: ErrorCode
       readonly message: string
       readonly hint: string | undefined
+      /** Where it happened: an address, a file and line. */
+      readonly where?: string | undefined
       readonly counts: Readonly<Counts>
     }
   | { readonly type: "partition.restarted"; readonly partition: string; readonly message: string }
@@ -174,7 +176,14 @@ export type RunEvent = {
       readonly nulls: Readonly<Record<string, number>>
       readonly durationMs: number
       readonly error:
-        { readonly code: ErrorCode; readonly message: string; readonly hint: string | undefined } | undefined
+        | {
+            readonly code: ErrorCode
+            readonly message: string
+            readonly hint: string | undefined
+            /** Where it happened: an address, a file and line. */
+            readonly where?: string | undefined
+          }
+        | undefined
     }
 )
 

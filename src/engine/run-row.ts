@@ -8,7 +8,7 @@ import type { Session } from "../postgres/session.ts"
 import type { Work } from "./choose-work.ts"
 import type { Connection } from "./connection.ts"
 import type { Load } from "./load.ts"
-import type { RunReport } from "./report.ts"
+import { reportedError, type RunReport } from "./report.ts"
 import type { RunContext, RunningTotals } from "./run-context.ts"
 
 /** A name that sorts by time: `run_20261121T140448Z_0bd1103d`. */
@@ -76,7 +76,7 @@ export async function endRun(
       : failure.class === "cancelled"
         ? "cancelled"
         : "failed"
-  const error = failure === undefined ? undefined : { code: failure.code, message: failure.message, hint: failure.hint }
+  const error = failure === undefined ? undefined : reportedError(failure)
   const finish = async (session: Session): Promise<void> => {
     await finishRun(session, runId, holder, { status, totals: { ...totals, held: totals.held.length }, error })
     const { load } = context

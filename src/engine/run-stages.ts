@@ -13,7 +13,7 @@ import { eventStream } from "./event-stream.ts"
 import { acquireLeases, keepLeases, leaseHeld, settleHolders, waitForLeases } from "./leasing.ts"
 import { loadOf } from "./load-of.ts"
 import { planPartitions } from "./plan-partitions.ts"
-import type { RunReport, StageReport } from "./report.ts"
+import { reportedError, type RunReport, type StageReport } from "./report.ts"
 import { newId } from "./run-row.ts"
 import { runLoad, type RunOptions } from "./run.ts"
 import { sinkName } from "./sink-name.ts"
@@ -174,11 +174,7 @@ async function carryOut(
       if (report.status !== "completed") return { reports, stages: done, failure: failureOf(report) }
     } catch (thrown) {
       const failure = asSpillwayError(options.signal.aborted ? options.signal.reason : thrown)
-      finish(failure.class === "cancelled" ? "cancelled" : "failed", undefined, {
-        code: failure.code,
-        message: failure.message,
-        hint: failure.hint,
-      })
+      finish(failure.class === "cancelled" ? "cancelled" : "failed", undefined, reportedError(failure))
       return { reports, stages: done, failure: failure.class === "cancelled" ? failure : ofStage(stage.name, failure) }
     }
   }
@@ -193,11 +189,13 @@ async function isDone(stage: Stages["stages"][number], options: RunOptions & { p
 
 const heldError = (report: RunReport): RunReport["error"] => {
   const [first] = report.held
-  return first && { code: first.code, message: `${first.partition}: ${first.message}`, hint: first.hint }
+  if (first === undefined) return undefined
+  const { partition, code, message, hint, where } = first
+  return { code, message: `${partition}: ${message}`, hint, where }
 }
 
-const ofStage = (stage: string, { code, message, hint }: NonNullable<RunReport["error"]>): SpillwayError =>
-  new SpillwayError(code, `stage ${stage}: ${message}`, { hint })
+const ofStage = (stage: string, { code, message, hint, where }: NonNullable<RunReport["error"]>): SpillwayError =>
+  new SpillwayError(code, `stage ${stage}: ${message}`, { hint, where })
 
 /** Why the stages after this one are not run; undefined when it was only held back, which the status tells. */
 function failureOf(report: RunReport): SpillwayError | undefined {
@@ -250,6 +248,6 @@ function reportOf(
     stages: done,
     warnings: [...reports.flatMap((report) => report.warnings), ...warnings],
     durationMs,
-    error: failure === undefined ? undefined : { code: failure.code, message: failure.message, hint: failure.hint },
+    error: failure === undefined ? undefined : reportedError(failure),
   }
 }

@@ -1,9 +1,11 @@
 import type { BreakerStore, StoredBreaker } from "../core/breakers.ts"
 import type { JsonValue } from "../core/json.ts"
 import type { Database, Session } from "../postgres/session.ts"
+import { writeBudget } from "./retry-budgets.ts"
 
 /** Breakers in `ops.breakers`, by the database's clock, which all processes on a database share. */
 export interface SharedBreakers extends BreakerStore {
+  noteBudget: NonNullable<BreakerStore["noteBudget"]>
   /** Ends the connection. */
   end(): Promise<void>
 }
@@ -42,6 +44,7 @@ export function sharedBreakers(database: Database, options: SharedBreakersOption
     staleAfterMs: options.staleAfterMs ?? 1_000,
     read: (name) => inTurn((on) => readBreaker(on, name)),
     write: (name, version, next) => inTurn((on) => writeBreaker(on, name, version, next)),
+    noteBudget: (name, note) => inTurn((on) => writeBudget(on, name, note)),
     async end() {
       const made = await connecting?.catch(() => undefined)
       connecting = undefined

@@ -1,6 +1,7 @@
 import type { Counts, RunStatus } from "../core/events.ts"
 import type { Session } from "../postgres/session.ts"
 import { listBreakers, type ListedBreaker } from "./breakers.ts"
+import { listBudgets, type ListedBudget } from "./retry-budgets.ts"
 
 /** What is worth knowing of each pipeline at a glance. */
 export interface PipelineStatus {
@@ -62,9 +63,10 @@ export interface LedgerStatus {
   readonly now: Date
   readonly pipelines: Map<string, PipelineStatus>
   readonly breakers: readonly ListedBreaker[]
+  readonly budgets: readonly ListedBudget[]
 }
 
-/** The state of every pipeline the ledger knows, by name, and of the breakers that all share. */
+/** The state of every pipeline the ledger knows, by name, of the breakers that all share, and of the budgets for retries. */
 export async function readStatus(session: Session): Promise<LedgerStatus> {
   const { rows } = await session.query<{ now: Date }>(`SELECT clock_timestamp() AS now`)
   const runs = await lastRuns(session)
@@ -92,7 +94,8 @@ export async function readStatus(session: Session): Promise<LedgerStatus> {
       },
     ]),
   )
-  return { now: rows[0]?.now ?? new Date(0), pipelines, breakers: await listBreakers(session) }
+  const breakers = await listBreakers(session)
+  return { now: rows[0]?.now ?? new Date(0), pipelines, breakers, budgets: await listBudgets(session) }
 }
 
 async function lastRuns(session: Session): Promise<Map<string, LastRun>> {

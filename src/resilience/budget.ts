@@ -17,6 +17,10 @@ export interface Budget {
   withdraw(): boolean
   /** Retries in hand. */
   readonly available: number
+  /** What there was at the start. */
+  readonly reserve: number
+  /** At most so many are saved up. */
+  readonly capacity: number
 }
 
 export interface BudgetPerKey {
@@ -31,6 +35,8 @@ export function budget(options: BudgetOptions = {}): Budget {
   const capacity = numberOption("capacity", options.capacity ?? Math.max(100, reserve), { min: reserve })
   let tokens = reserve
   return {
+    reserve,
+    capacity,
     deposit() {
       tokens = Math.min(capacity, tokens + ratio)
     },

@@ -17,35 +17,30 @@ export function cutOff<T>(
   expired: () => SpillwayError,
 ): Promise<T> {
   const inner = new CutCall(outer.attempt)
-  const running = started(body, inner)
-  return new Promise<T>((resolve, reject) => {
-    let settled = false
-    let release = (): void => undefined
-    const settle = (): void => {
-      settled = true
-      release()
-    }
-    const cut = (error: SpillwayError): void => {
-      settle()
-      inner.abort(error)
-      reject(error)
-    }
-    running.then(
-      (value) => {
-        settle()
-        resolve(value)
-      },
-      (error: unknown) => {
-        settle()
-        // eslint-disable-next-line @typescript-eslint/prefer-promise-reject-errors -- passed on as it was thrown
-        reject(error)
-      },
-    )
-    // What is settled by now needs neither timer nor listener; they cost more than all the rest.
-    queueMicrotask(() => {
-      if (!settled) release = watch(clock, ms, outer.signal, cut, expired)
-    })
+  const { promise, resolve, reject } = Promise.withResolvers<T>()
+  // Let go of at the end: a listener that was removed can keep the next one in memory, and that one what its call resulted in.
+  let pending: { resolve(value: T): void; reject(error: unknown): void } | undefined = { resolve, reject }
+  let release = (): void => undefined
+  const settle = (): typeof pending => {
+    const settled = pending
+    pending = undefined
+    release()
+    return settled
+  }
+  const cut = (error: SpillwayError): void => {
+    const settled = settle()
+    inner.abort(error)
+    settled?.reject(error)
+  }
+  started(body, inner).then(
+    (value) => settle()?.resolve(value),
+    (error: unknown) => settle()?.reject(error),
+  )
+  // What is settled by now needs neither timer nor listener; they cost more than all the rest.
+  queueMicrotask(() => {
+    if (pending !== undefined) release = watch(clock, ms, outer.signal, cut, expired)
   })
+  return promise
 }
 
 function watch(

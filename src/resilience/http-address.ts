@@ -3,6 +3,9 @@ import { redact } from "../core/secrets.ts"
 
 const SECRET_PARAMETER = /token|key|secret|passw|pwd|signature|^sig$|^auth|credential|^code$|session/i
 
+/** What a query has to hold before the names in it are looked at one by one: part of a suspicious name, or what may be one written otherwise. */
+const SUSPICIOUS_QUERY = /token|key|secret|passw|pwd|sig|auth|credential|code|session|[%+]/i
+
 const MASK = "***"
 
 /** Absolute, over http or https. Throws `CONFIG`; its message never shows what a password in the address could be. */
@@ -34,11 +37,11 @@ export function shownAddress(url: URL): string {
   return masked(shown.href)
 }
 
-const masked = (href: string): string => redact(href.replaceAll("%2A%2A%2A", MASK))
+const masked = (href: string): string => redact(href.includes("%2A") ? href.replaceAll("%2A%2A%2A", MASK) : href)
 
-function hasSecretParameter({ search, searchParams }: URL): boolean {
-  if (search === "") return false
-  for (const name of searchParams.keys()) if (SECRET_PARAMETER.test(name)) return true
+function hasSecretParameter(url: URL): boolean {
+  if (!SUSPICIOUS_QUERY.test(url.search)) return false
+  for (const name of url.searchParams.keys()) if (SECRET_PARAMETER.test(name)) return true
   return false
 }
 

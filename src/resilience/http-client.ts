@@ -318,10 +318,13 @@ class Client implements HttpClient<SuppressedFailure> {
     assign(headers, request.headers)
     // Parts of a compressed body cannot be joined.
     if (headers["range"] !== undefined) headers["accept-encoding"] = "identity"
-    if (url.username !== "" || url.password !== "") headers["authorization"] ??= basic(url)
-    url.username = ""
-    url.password = ""
-    url.hash = ""
+    if (url.username !== "" || url.password !== "") {
+      headers["authorization"] ??= basic(url)
+      url.username = ""
+      url.password = ""
+    }
+    // Also takes off the sign of an empty one.
+    if (url.href.includes("#")) url.hash = ""
     const method = (request.method ?? "GET").toUpperCase()
     const { body, signal } = request
     return { url, method, headers, body, signal, where: `${method} ${shownAddress(url)}` }
@@ -379,8 +382,8 @@ async function beginning(answer: Answer, limits: BodyLimits): Promise<string> {
   return Buffer.concat(chunks).toString("utf8")
 }
 
-function assign(headers: Record<string, string>, more: Readonly<Record<string, string>> | undefined): void {
-  for (const [name, value] of Object.entries(more ?? {})) headers[name.toLowerCase()] = value
+function assign(headers: Record<string, string>, more: Readonly<Record<string, string>> = {}): void {
+  for (const name of Object.keys(more)) headers[name.toLowerCase()] = more[name] as string
 }
 
 function basic(url: URL): string {

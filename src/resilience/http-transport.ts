@@ -115,9 +115,11 @@ function requirePublicLiteral(url: URL): void {
   if (isLiteral && !isPublicAddress(host)) throw notPublic(host, host.replace(/^\[|\]$/g, ""))
 }
 
-const flat = (headers: Readonly<Record<string, string | string[] | undefined>>): Record<string, string> =>
-  Object.fromEntries(
-    Object.entries(headers).flatMap(([name, value]) =>
-      value === undefined ? [] : [[name.toLowerCase(), typeof value === "string" ? value : value.join(", ")]],
-    ),
-  )
+function flat(headers: Readonly<Record<string, string | string[] | undefined>>): Record<string, string> {
+  const flattened: Record<string, string> = {}
+  for (const name in headers) {
+    const value = headers[name]
+    if (value !== undefined) flattened[name.toLowerCase()] = typeof value === "string" ? value : value.join(", ")
+  }
+  return flattened
+}

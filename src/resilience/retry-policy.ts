@@ -33,8 +33,8 @@ export interface RetryOptions extends BackoffOptions {
   readonly renewIf?: ((thrown: unknown) => boolean) | undefined
   /** The final error keeps the code of the last failure instead of `RETRY_EXHAUSTED`. Default false. */
   readonly keepCode?: boolean | undefined
-  /** Names the call in messages. Default `the call`. */
-  readonly what?: string | undefined
+  /** Names the call in messages; a function is asked when there is something to say. Default `the call`. */
+  readonly what?: string | (() => string) | undefined
   /** Told before each wait. */
   readonly onRetry?: ((retry: RetryNotice) => void) | undefined
   readonly ports?: PolicyPorts | undefined
@@ -78,7 +78,6 @@ class Retry implements Policy {
   readonly #attempts: number
   readonly #deadlineMs: number
   readonly #ceilingMs: number
-  readonly #what: string
   readonly #retryIf: (thrown: unknown) => boolean
 
   constructor(options: RetryOptions) {
@@ -88,8 +87,12 @@ class Retry implements Policy {
     this.#attempts = numberOption("attempts", options.attempts ?? 5, { min: 1, whole: true })
     this.#deadlineMs = milliseconds(options.deadline ?? 300_000, "deadline")
     this.#ceilingMs = milliseconds(options.retryAfterCeiling ?? 60_000, "retryAfterCeiling")
-    this.#what = options.what ?? "the call"
     this.#retryIf = options.retryIf ?? isRetryable
+  }
+
+  get #what(): string {
+    const { what = "the call" } = this.#options
+    return typeof what === "string" ? what : what()
   }
 
   async execute<T>(body: Body<T>, given?: Partial<Call>): Promise<T> {

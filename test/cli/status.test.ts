@@ -118,6 +118,7 @@ it("shows the partitions of each pipeline, and why they need attention", async (
     now,
     pipelines,
     breakers: [],
+    budgets: [],
     partitions: new Map([
       [
         "good",

@@ -128,6 +128,7 @@ test("every table is there, with times that carry their zone", async () => {
   expect(tables.map((row) => row.tablename)).toEqual(
     expect.arrayContaining([
       "breakers",
+      "retry_budgets",
       "dead_letter_groups",
       "dead_letters",
       "incidents",

@@ -132,7 +132,7 @@ test("Spillway's own migrations apply to an empty database, and again change not
     expect.arrayContaining(
       (
         "runs processed_partitions processed_months source_positions source_files leases dead_letters dead_letter_groups replays touched_partitions " +
-        "metrics quality_results incidents reviews breakers pipeline_checkpoint pipeline_logs schema_migrations"
+        "metrics quality_results incidents reviews breakers retry_budgets pipeline_checkpoint pipeline_logs schema_migrations"
       ).split(" "),
     ),
   )

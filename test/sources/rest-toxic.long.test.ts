@@ -231,7 +231,7 @@ const cases: Record<string, Case> = {
   "answers with something else than the list": {
     poison: (socket) => socket.write(`${head}content-length: 14\r\n\r\n{"error":"no"}`),
     code: "DECODE",
-    says: ["the page has no list of items", "correct items"],
+    says: ["the page has no list of items", 'the answer is an object with the property "error"; if the list is in it'],
     status: "partial",
     then: all,
   },

@@ -1,7 +1,7 @@
 import type { Command } from "commander"
 import type { SpillwayError } from "../../core/errors.ts"
 import type { Runnable } from "../../engine/project.ts"
-import type { RunReport } from "../../engine/report.ts"
+import { reportedError, type RunReport } from "../../engine/report.ts"
 import type { Database } from "../../postgres/session.ts"
 import { choosePipelines, partitionNoun } from "../choose-pipelines.ts"
 import { recogniseError, usageError } from "../errors.ts"
@@ -185,7 +185,7 @@ async function take(
     })
     await view.report(report, partitionNoun(pipeline))
     if (report.status === "failed" && report.error !== undefined)
-      host.output.error({ ...report.error, where: `pipeline ${pipeline.name}, run ${report.runId}` })
+      host.output.error({ ...report.error, where: placed(report.error.where, report) })
     if (report.status === "cancelled" && !host.output.terminal)
       view.tell("stopped; run the same command again: it goes on after the last batch")
     return { pipeline, report }
@@ -212,7 +212,7 @@ function outcomeOf(turns: readonly Turn[], pipelines: readonly Runnable[], corre
       ? {
           pipeline: turn.pipeline.name,
           status: "not_run",
-          error: { code: turn.error.code, message: turn.error.message, hint: turn.error.hint },
+          error: reportedError(turn.error),
         }
       : turn.report,
   )
@@ -225,19 +225,24 @@ function outcomeOf(turns: readonly Turn[], pipelines: readonly Runnable[], corre
   }
 }
 
+/** Where an error happened, and in which run. */
+function placed(where: string | undefined, { pipeline, runId }: RunReport): string {
+  const run = `pipeline ${pipeline}, run ${runId}`
+  return where === undefined || where.includes(runId) ? run : `${where} (${run})`
+}
+
 function errorOf(turn: Turn): Outcome["error"] {
   if ("error" in turn) return turn.error
   const { report } = turn
-  const where = `pipeline ${report.pipeline}, run ${report.runId}`
-  if (report.error !== undefined) return { ...report.error, where }
+  if (report.error !== undefined) return { ...report.error, where: placed(report.error.where, report) }
   if (report.status === "cancelled")
     return {
       code: "CANCELLED",
       message: "the run was stopped",
       hint: "run the same command again: it goes on after the last batch",
-      where,
+      where: placed(undefined, report),
     }
   const first = report.held[0]
   const message = `${report.partitions.held} of ${report.partitions.total} ${partitionNoun(turn.pipeline)}s held${first === undefined ? "" : `, first ${first.partition}: ${first.message}`}`
-  return { code: first?.code ?? "QUALITY_GATE", message, hint: first?.hint, where }
+  return { code: first?.code ?? "QUALITY_GATE", message, hint: first?.hint, where: placed(first?.where, report) }
 }

@@ -114,6 +114,7 @@ const nothingThere = (host: Host): StatusView => ({
   partitions: new Map(),
   overdue: new Map(),
   breakers: [],
+  budgets: [],
 })
 
 async function look(
@@ -122,7 +123,7 @@ async function look(
   flags: StatusFlags,
   plan: (session: Session, name: string) => Promise<PartitionPlan[]>,
 ): Promise<StatusView> {
-  const { now, pipelines, breakers } = await readStatus(session)
+  const { now, pipelines, breakers, budgets } = await readStatus(session)
   const wanted = [...pipelines.values()].filter((known) =>
     flags.partitions === undefined
       ? host.output.json || numberOf(known.partitions) <= MOST_PARTITIONS
@@ -131,7 +132,7 @@ async function look(
   const partitions = new Map<string, PartitionState[]>()
   for (const { pipeline } of wanted)
     partitions.set(pipeline, withPlan(await partitionStates(session, pipeline), await plan(session, pipeline)))
-  return { now, pipelines, partitions, overdue: await overduePartitions(session), breakers }
+  return { now, pipelines, partitions, overdue: await overduePartitions(session), breakers, budgets }
 }
 
 const numberOf = (counts: Readonly<Record<string, number>>): number =>
@@ -148,7 +149,7 @@ function outcomeOf(host: Host, flags: StatusFlags, declared: readonly string[], 
   const message = degraded.map((pipeline) => `${pipeline.pipeline}: ${pipeline.troubles.join(", ")}`).join("; ")
   if (failing) host.output.note(`degraded: ${message}`)
   return {
-    data: { pipelines, breakers: view.breakers, degraded: degraded.length > 0, at: view.now },
+    data: { pipelines, breakers: view.breakers, budgets: view.budgets, degraded: degraded.length > 0, at: view.now },
     text:
       flags.partitions === undefined
         ? statusText(declared, view, styleOf(host))

@@ -3,6 +3,7 @@ import { addCounts, imbalance, zeroCounts, type Counts } from "../../core/events
 import type { PartitionOutcome } from "../../ledger/partitions.ts"
 import { addNumbers } from "../../ledger/progress.ts"
 import type { PublishResult } from "../../postgres/publish-counts.ts"
+import { reportedError } from "../report.ts"
 import type { Group, GroupMember, RunningTotals } from "../run-context.ts"
 
 /** Where everything is published or nothing: one that is held holds the others. */
@@ -50,9 +51,8 @@ export function nextTotals(before: RunningTotals, group: Group, counts: Readonly
       totals.published++
       addCounts(totals.counts, counts.get(partition) ?? zeroCounts())
     } else {
-      const { code, message, hint } = member.heldBy
       const { read, deadLettered } = member.tally
-      totals.held.push({ partition, code, message, hint, read, deadLettered })
+      totals.held.push({ partition, ...reportedError(member.heldBy), read, deadLettered })
     }
   }
   return totals

@@ -19,6 +19,7 @@ import { addNewColumns, noteNewColumns, requireNewColumns, tellNewColumns } from
 import { writeLetters } from "./letters.ts"
 import { countsOf, holdAllWithOne, nextTotals, outcomeOf, requireBalance } from "./outcome.ts"
 import { requireBuilt } from "./reconcile.ts"
+import { reportedError } from "../report.ts"
 import {
   leaseLost,
   StagingLost,
@@ -317,8 +318,7 @@ export class Publisher {
           durationMs: Math.round(member.stagingMs),
         })
       } else {
-        const { code, message, hint } = member.heldBy
-        context.emit({ type: "partition.held", partition, code, message, hint, counts })
+        context.emit({ type: "partition.held", partition, ...reportedError(member.heldBy), counts })
       }
     }
     context.emit({ type: "group.published", partitions: group.members.length, rows, durationMs, steps: done.steps })

@@ -1,5 +1,6 @@
 import { SpillwayError } from "../../core/errors.ts"
 import type { RecordObject } from "../../core/records.ts"
+import { printable } from "../../core/shown.ts"
 import { hasLongNumber } from "../../formats/json-numbers.ts"
 
 /** Where something stands in a body: `data.items`, or the keys one by one where they contain dots. */
@@ -92,17 +93,20 @@ function find(body: unknown, option: ItemsOption): { items: readonly unknown[]; 
     path === undefined ? "where items() looks" : path.length === 0 ? "in place of the body" : `at ${path.join(".")}`
   throw new SpillwayError("DECODE", `the page has no list of items ${where}`, {
     class: "terminal",
-    hint: `correct items: the page ${isObject(body) ? `has ${propertiesOf(body)}` : "is no object"}`,
+    hint: `the answer ${contentOf(body)}; if the list is in it, say where with items, otherwise see what the address answers`,
   })
 }
 
-/** `no properties`, or `the properties a, b`. */
-function propertiesOf(body: object): string {
-  const names = Object.keys(body).slice(0, 20)
-  return names.length === 0
-    ? "no properties"
-    : `the ${names.length === 1 ? "property" : "properties"} ${names.join(", ")}`
+/** `is an object with the properties "a", "b"`. */
+function contentOf(body: unknown): string {
+  if (!isObject(body)) return Array.isArray(body) ? "is a list" : `is ${body === null ? "null" : `a ${typeof body}`}`
+  const names = Object.keys(body).slice(0, PROPERTIES_SHOWN)
+  if (names.length === 0) return "is an empty object"
+  const shown = names.map((name) => JSON.stringify(printable(name))).join(", ")
+  return `is an object with the ${names.length === 1 ? "property" : "properties"} ${shown}`
 }
+
+const PROPERTIES_SHOWN = 20
 
 /** The path of the body itself, or of the one array among its properties. */
 function onlyArray(body: unknown): readonly string[] {

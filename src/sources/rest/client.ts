@@ -1,9 +1,9 @@
 import { asSpillwayError, SpillwayError } from "../../core/errors.ts"
 import type { BreakerStore } from "../../core/breakers.ts"
 import type { SourceContext } from "../../core/contracts.ts"
-import type { Ports } from "../../core/ports.ts"
 import { settingValue, type Setting } from "../../core/environment.ts"
-import { budgetPerKey, type BudgetPerKey } from "../../resilience/budget.ts"
+import { BudgetNotes } from "../../resilience/budget-notes.ts"
+import { budgetPerKey, type Budget, type BudgetPerKey } from "../../resilience/budget.ts"
 import { shownAddress } from "../../resilience/http-address.ts"
 import { httpClient, type HttpClient, type HttpClientOptions, type HttpEvent } from "../../resilience/http-client.ts"
 import type { HttpResponse } from "../../resilience/http-response.ts"
@@ -28,6 +28,8 @@ export class RestClient {
   readonly #budgets: BudgetPerKey | undefined
   /** By what keeps their breakers: one for each run that shares them, one for all others. */
   readonly #clients = new WeakMap<object, HttpClient>()
+  /** By the store that keeps them. */
+  readonly #notes = new WeakMap<BreakerStore, BudgetNotes>()
   #tell: SourceContext["tell"]
   #isUnsharedTold = false
 
@@ -49,33 +51,60 @@ export class RestClient {
     url: URL,
     headers: Readonly<Record<string, string>>,
     context: SourceContext,
-    read: (response: HttpResponse) => T,
+    read: (response: HttpResponse) => Promise<T>,
   ): Promise<T> {
-    const { ports, signal } = context
+    const { signal } = context
     this.#tell = context.tell
     const once = async (call: Call): Promise<T> => {
       try {
-        return read(await this.#authorised(url, headers, context, call.signal ?? signal))
+        return await read(await this.#authorised(url, headers, context, call.signal ?? signal))
       } catch (error) {
         throw located(error, url)
       }
     }
-    return this.#repeating(url, ports, once, signal)
+    return this.#repeating(url, context, once)
   }
 
-  async #repeating<T>(url: URL, ports: Ports, once: (call: Call) => Promise<T>, signal: AbortSignal): Promise<T> {
+  /** At the end of a reading: has it put down how the budgets for retries stand. */
+  async settle({ breakers }: SourceContext): Promise<void> {
+    if (breakers !== undefined) await this.#notes.get(breakers)?.settle()
+  }
+
+  async #repeating<T>(url: URL, context: SourceContext, once: (call: Call) => Promise<T>): Promise<T> {
+    const { ports, signal } = context
     const { retry: repeated } = this.#options.http
     if (repeated === false) return once({ signal, attempt: Infinity })
-    const what = `GET ${shownAddress(url)}`
+    const what = (): string => `GET ${shownAddress(url)}`
     const policy = retry({
       ...repeated,
       ports,
       what,
-      budget: this.#budgets?.of(url.host),
+      budget: this.#budgetOf(url.host, context),
       onRetry: ({ attempt, delayMs, error }) =>
-        this.#tell?.({ type: "retry", what, tries: attempt, delayMs, code: error.code, message: error.message }),
+        this.#tell?.({
+          type: "retry",
+          what: what(),
+          tries: attempt,
+          delayMs,
+          code: error.code,
+          message: error.message,
+        }),
     })
     return policy.execute(once, { signal })
+  }
+
+  #budgetOf(host: string, { breakers, ports }: SourceContext): Budget | undefined {
+    const budget = this.#budgets?.of(host)
+    if (budget === undefined || breakers?.noteBudget === undefined) return budget
+    const known = this.#notes.get(breakers)
+    if (known !== undefined) return known.watched(host, budget)
+    const made = new BudgetNotes({
+      clock: ports.clock,
+      write: (name, note) => breakers.noteBudget?.(name, note) ?? Promise.resolve(),
+      onError: (error) => this.#tellUnshared(error),
+    })
+    this.#notes.set(breakers, made)
+    return made.watched(host, budget)
   }
 
   /** With credentials that were refused renewed, once. */
@@ -106,12 +135,11 @@ export class RestClient {
     signal: AbortSignal,
   ): Promise<HttpResponse> {
     await this.#options.rateLimit?.turn(context.ports.clock, signal)
-    const asked = new URL(url)
-    for (const [name, value] of Object.entries(credentials.query ?? {})) asked.searchParams.set(name, value)
-    const own = Object.entries(this.#options.headers).map(([name, value]) => [name, settingValue(value)] as const)
+    const own: Record<string, string> = {}
+    for (const [name, value] of Object.entries(this.#options.headers)) own[name] = settingValue(value)
     return this.#http(context).request({
-      url: asked,
-      headers: { accept: "application/json", ...Object.fromEntries(own), ...headers, ...credentials.headers },
+      url: credentials.query === undefined ? url : withParameters(url, credentials.query),
+      headers: { accept: "application/json", ...own, ...headers, ...credentials.headers },
       signal,
     })
   }
@@ -191,10 +219,16 @@ export class RestClient {
       type: "warning",
       code: "DB_UNAVAILABLE",
       partition: undefined,
-      message: `the state of circuit breakers cannot be shared: ${asSpillwayError(error).message}`,
+      message: `the state of circuit breakers and of budgets for retries cannot be shared: ${asSpillwayError(error).message}`,
       hint: "this run goes on with what it sees itself; others may call what it has found to be down",
     })
   }
+}
+
+function withParameters(url: URL, parameters: Readonly<Record<string, string>>): URL {
+  const address = new URL(url)
+  for (const [name, value] of Object.entries(parameters)) address.searchParams.set(name, value)
+  return address
 }
 
 /** The error with the address in `where`; one that says the body is damaged as one that may pass. */

@@ -22,6 +22,7 @@ export class FieldWatch {
   readonly #seen = new Map<string, Set<string>>()
   readonly #told = new Set<string>()
   readonly #times = new Map<string, number>()
+  readonly #texts = new Map<string, { readonly size: number; readonly isAlways: boolean; readonly text: string }>()
   #looked = 0
 
   /** `before` is empty where there was no earlier reading: then nothing is a change. */
@@ -54,7 +55,9 @@ export class FieldWatch {
 
   /** What was met in this reading. */
   current(): FieldTypes {
-    return Object.fromEntries([...this.#types()].map(([field, types]) => [field, [...types].sort().join("|")]))
+    const fields: Record<string, string> = {}
+    for (const [field, types] of this.#seen) fields[field] = this.#text(field, types)
+    return fields
   }
 
   /** What the next reading is compared with: what was met in this one, and the types known from before. */
@@ -66,14 +69,27 @@ export class FieldWatch {
         for (const type of types.split("|")) all.add(type)
         merged.set(field, all)
       }
-    return Object.fromEntries([...merged].map(([field, types]) => [field, [...types].sort().join("|")]))
+    return Object.fromEntries([...merged].map(([field, types]) => [field, textOf(types)]))
+  }
+
+  /** Asked for with every page, and mostly the same: types only become more. */
+  #text(field: string, types: ReadonlySet<string>): string {
+    const isAlways = this.#isAlways(field)
+    const last = this.#texts.get(field)
+    if (last !== undefined && last.size === types.size && last.isAlways === isAlways) return last.text
+    const text = textOf(isAlways ? types : new Set([...types, "null"]))
+    this.#texts.set(field, { size: types.size, isAlways, text })
+    return text
+  }
+
+  #isAlways(field: string): boolean {
+    return (this.#times.get(field) ?? 0) === this.#looked
   }
 
   #types(): Map<string, Set<string>> {
     return new Map(
       [...this.#seen].map(([field, types]) => {
-        const isAlways = (this.#times.get(field) ?? 0) === this.#looked
-        return [field, isAlways ? new Set(types) : new Set([...types, "null"])]
+        return [field, this.#isAlways(field) ? new Set(types) : new Set([...types, "null"])]
       }),
     )
   }
@@ -92,6 +108,8 @@ export class FieldWatch {
     return { kind: before === undefined ? "new" : "retyped", field, before: before ?? "", now: type }
   }
 }
+
+const textOf = (types: ReadonlySet<string>): string => [...types].sort().join("|")
 
 /** A change in words. */
 export function driftText({ kind, field, before, now }: Drift): string {

@@ -1,10 +1,19 @@
 import { hash } from "node:crypto"
 import { SpillwayError } from "../../core/errors.ts"
+import type { Clock } from "../../core/clock.ts"
 import type { SourceContext } from "../../core/contracts.ts"
 import { printable } from "../../core/shown.ts"
 import type { PageItems } from "./items.ts"
+import { besideItems } from "./beside-items.ts"
 import type { PagePlace, PageRequest, Paginator } from "./paginate.ts"
 import { readAhead, type Put } from "./read-ahead.ts"
+
+/** The answer to a request for a page, before it is parsed. */
+export interface PageAnswer {
+  readonly body: Buffer
+  readonly headers: Readonly<Record<string, string>>
+  readonly url: URL
+}
 
 /** A page as it came. */
 export interface FetchedPage {
@@ -23,7 +32,12 @@ export interface Page extends FetchedPage {
 export interface PagesOptions {
   readonly paginator: Paginator
   readonly from: PagePlace
-  readonly fetch: (request: PageRequest, signal: AbortSignal) => Promise<FetchedPage>
+  /** Gets a page. `arrived` is called before it is parsed, and waited for: what it does is under way while the page is parsed. */
+  readonly fetch: (
+    request: PageRequest,
+    signal: AbortSignal,
+    arrived: (answer: PageAnswer) => Promise<void>,
+  ) => Promise<FetchedPage>
   /** Pages asked for at once, where the paginator can tell the next one before this one is there. */
   readonly concurrency: number
   /** Pages kept ready. */
@@ -35,26 +49,32 @@ export interface PagesOptions {
 }
 
 /** The pages of a listing in order, read ahead of who takes them. Throws `DATA_LOSS` when they go in a circle or stay empty. */
-export const pages = (options: PagesOptions, { signal }: SourceContext): AsyncGenerator<Page, void, void> =>
-  readAhead<Page>((put, both) => new Pages(options, both).read(put), options.prefetch, signal)
+export const pages = (options: PagesOptions, { signal, ports }: SourceContext): AsyncGenerator<Page, void, void> =>
+  readAhead<Page>((put, both) => new Pages(options, both, ports.clock).read(put), options.prefetch, signal)
 
 /** A page that is being fetched. */
 interface Pending {
   readonly place: PagePlace
   readonly key: string
   readonly fetched: Promise<FetchedPage>
-  readonly cancel: () => void
 }
 
 class Pages {
   readonly #options: PagesOptions
   readonly #signal: AbortSignal
   readonly #guard: CircleGuard
+  readonly #clock: Clock
   #pending: Pending[] = []
+  /** The page that is waited for: the one that may have the next one asked for. Others would run ahead without end. */
+  #awaited: string | undefined
+  /** Gives up what was asked for ahead. */
+  #ahead: { readonly signal: AbortSignal; cancel(): void }
 
-  constructor(options: PagesOptions, signal: AbortSignal) {
+  constructor(options: PagesOptions, signal: AbortSignal, clock: Clock) {
     this.#options = options
     this.#signal = signal
+    this.#ahead = cancellable(signal)
+    this.#clock = clock
     this.#guard = new CircleGuard(options)
   }
 
@@ -64,7 +84,9 @@ class Pages {
       this.#ask(this.#options.from)
       for (let head = this.#pending.shift(); head !== undefined; head = this.#pending.shift()) {
         const { place } = head
+        this.#awaited = head.key
         const fetched = await head.fetched
+        this.#awaited = undefined
         const { items, headers, url } = fetched
         const next = paginator.next({ place, body: items.body, headers, url, items: items.length })
         this.#guard.meet(place, items, next)
@@ -73,6 +95,7 @@ class Pages {
       }
     } finally {
       await this.#drop()
+      this.#ahead.cancel()
     }
   }
 
@@ -90,27 +113,59 @@ class Pages {
     }
   }
 
+  /** Has the next page asked for where this one, which came and is yet to be parsed, tells it at a glance. */
+  async #arrived(place: PagePlace, key: string, answer: PageAnswer): Promise<void> {
+    if (this.#awaited !== key || this.#pending.length > 0) return
+    const next = this.#early(place, answer)
+    if (next === undefined || this.#guard.hasMet(next)) return
+    this.#ask(next)
+    // The request goes out, and is answered while the page is parsed.
+    await this.#clock.turn()
+  }
+
+  #early(place: PagePlace, { body, headers, url }: PageAnswer): PagePlace | undefined {
+    try {
+      return this.#options.paginator.early?.({ place, body: besideItems(body), headers, url })
+    } catch {
+      // What is wrong with the page is told when it was parsed.
+      return undefined
+    }
+  }
+
   #ask(place: PagePlace): void {
-    const { paginator, concurrency, fetch } = this.#options
+    const { paginator, fetch } = this.#options
     const request = paginator.request(place)
-    // One at a time is always wanted: there is nothing to cancel but the whole reading.
-    const own = concurrency > 1 ? new AbortController() : undefined
-    const signal = own === undefined ? this.#signal : AbortSignal.any([this.#signal, own.signal])
-    const fetched = fetch(request, signal)
+    const key = JSON.stringify(request)
+    const fetched = fetch(request, this.#ahead.signal, (answer) => this.#arrived(place, key, answer))
     // Met when its turn comes, which may be never.
     fetched.catch(() => undefined)
-    this.#pending.push({ place, key: JSON.stringify(request), fetched, cancel: () => own?.abort() })
+    this.#pending.push({ place, key, fetched })
   }
 
   async #drop(): Promise<void> {
+    if (this.#pending.length === 0) return
     const dropped = this.#pending.splice(0)
-    for (const { cancel } of dropped) cancel()
+    this.#ahead.cancel()
+    this.#ahead = cancellable(this.#signal)
     await Promise.allSettled(dropped.map(({ fetched }) => fetched))
   }
 
   #keyOf(place: PagePlace): string {
     return keyOf(this.#options.paginator, place)
   }
+}
+
+/** As `AbortSignal.any` does, which is slow to be asked: each request asks several times. */
+function cancellable(signal: AbortSignal): { readonly signal: AbortSignal; cancel(): void } {
+  const own = new AbortController()
+  const follow = (): void => own.abort(signal.reason)
+  if (signal.aborted) follow()
+  signal.addEventListener("abort", follow, { once: true })
+  const cancel = (): void => {
+    signal.removeEventListener("abort", follow)
+    own.abort()
+  }
+  return { signal: own.signal, cancel }
 }
 
 const keyOf = (paginator: Paginator, place: PagePlace): string => JSON.stringify(paginator.request(place))
@@ -125,7 +180,12 @@ class CircleGuard {
 
   constructor(options: PagesOptions) {
     this.#options = options
-    this.#places.add(shortHash(keyOf(options.paginator, options.from)))
+    this.#places.add(idOf(keyOf(options.paginator, options.from)))
+  }
+
+  /** Whether a page leads back to this place. */
+  hasMet(place: PagePlace): boolean {
+    return this.#places.has(idOf(keyOf(this.#options.paginator, place)))
   }
 
   meet(place: PagePlace, items: PageItems, next: PagePlace | undefined): void {
@@ -139,7 +199,7 @@ class CircleGuard {
         `${this.#empty} pages in a row are empty, and each says that there are more`,
         "ask who runs the API; raise maxEmptyPages if so many are normal there",
       )
-    const id = shortHash(keyOf(paginator, next))
+    const id = idOf(keyOf(paginator, next))
     if (this.#places.has(id))
       throw inCircle(
         `page ${label} leads to page ${printable(paginator.label(next))}, which was read before`,
@@ -162,6 +222,11 @@ class CircleGuard {
       )
   }
 }
+
+/** Short ones are kept as they are. */
+const idOf = (key: string): string => (key.length <= LONGEST_ID ? key : shortHash(key))
+
+const LONGEST_ID = 64
 
 const shortHash = (text: string): string => hash("sha1", text, "base64url").slice(0, 12)
 

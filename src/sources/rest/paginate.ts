@@ -37,7 +37,15 @@ export interface Paginator {
   next(page: ReadPage): PagePlace | undefined
   /** The page after this place, where that can be told before the page is there. */
   ahead?(place: PagePlace): PagePlace
+  /**
+   * The page after this one, where headers or what stands beside the list in the body tell it; undefined where they do not, or it was the last.
+   * Asked before the page is parsed, so that the next one is on its way meanwhile. `next` has the last word, also on what is wrong.
+   */
+  early?(page: EarlyPage): PagePlace | undefined
 }
+
+/** A page that came and was not parsed. `body` has what stands beside its list, as far as that is quickly found. */
+export type EarlyPage = Omit<ReadPage, "items">
 
 export interface PageNumberOptions {
   /** The parameter that takes the number. Default `page`. */
@@ -63,12 +71,22 @@ export function pageNumber(options: PageNumberOptions = {}): Paginator {
   const { param = "page", first = 1, sizeParam, size, more, pages, total } = options
   requireTogether("pageNumber", { sizeParam, size })
   const sizeQuery: Record<string, string> = sizeParam === undefined ? {} : { [sizeParam]: String(size) }
+  const ahead = ({ page, before }: PagePlace): PagePlace => ({
+    page: Number(page) + 1,
+    before: Number(before) + (size ?? 0),
+  })
   return {
     description: { paginator: "page number", ...options },
     first: { page: first, before: 0 },
     request: ({ page }) => ({ query: { [param]: String(page), ...sizeQuery } }),
     label: ({ page }) => String(page),
-    ahead: ({ page, before }) => ({ page: Number(page) + 1, before: Number(before) + (size ?? 0) }),
+    ahead,
+    early({ place, body }) {
+      const said = more === undefined ? undefined : isMore(body, more)
+      const all = pages === undefined ? undefined : numberAt(body, pages)
+      const isMoreToCome = said ?? (all !== undefined && Number(place["page"]) - first + 1 < all)
+      return isMoreToCome ? ahead(place) : undefined
+    },
     next({ place, body, items }) {
       const page = Number(place["page"])
       const before = Number(place["before"]) + items
@@ -131,13 +149,12 @@ export function bodyCursor(options: BodyCursorOptions): Paginator {
   const { param = "cursor", from, more, sizeParam, size } = options
   requireTogether("bodyCursor", { sizeParam, size })
   const path = pathOf(from)
+  const cursorIn = (body: unknown): PagePlace | undefined => cursorPlace(valueAtPath(body, path), path.join("."))
   return {
     description: { paginator: "cursor", ...options },
     ...byCursor(param, sizeParam === undefined ? {} : { [sizeParam]: String(size) }),
-    next({ body }) {
-      if (more !== undefined && isMore(body, more) === false) return undefined
-      return cursorPlace(valueAtPath(body, path), path.join("."))
-    },
+    early: ({ body }) => (more === undefined || isMore(body, more) === true ? cursorIn(body) : undefined),
+    next: ({ body }) => (more !== undefined && isMore(body, more) === false ? undefined : cursorIn(body)),
   }
 }
 
@@ -154,43 +171,39 @@ export interface HeaderCursorOptions {
 export function headerCursor(options: HeaderCursorOptions): Paginator {
   const { header, param = "cursor", sizeParam, size } = options
   requireTogether("headerCursor", { sizeParam, size })
+  const next = ({ headers }: EarlyPage): PagePlace | undefined => cursorPlace(headers[header.toLowerCase()], header)
   return {
     description: { paginator: "header cursor", ...options },
     ...byCursor(param, sizeParam === undefined ? {} : { [sizeParam]: String(size) }),
-    next: ({ headers }) => cursorPlace(headers[header.toLowerCase()], header),
+    early: next,
+    next,
   }
 }
 
 /** Pages by an address that the page before carries in its body, at the path `from`; absolute or relative. */
 export function nextLink(options: { from: BodyPath }): Paginator {
   const path = pathOf(options.from)
-  return {
-    description: { paginator: "next link", ...options },
-    ...byLink,
-    next({ body, url }) {
-      const link = valueAtPath(body, path)
-      if (isAbsent(link)) return undefined
-      const target = typeof link === "string" ? URL.parse(link, url) : null
-      if (target === null) throw noCursor(path.join("."), "an address")
-      return { url: target.href }
-    },
+  const next = ({ body, url }: EarlyPage): PagePlace | undefined => {
+    const link = valueAtPath(body, path)
+    if (isAbsent(link)) return undefined
+    const target = typeof link === "string" ? URL.parse(link, url) : null
+    if (target === null) throw noCursor(path.join("."), "an address")
+    return { url: target.href }
   }
+  return { description: { paginator: "next link", ...options }, ...byLink, early: next, next }
 }
 
 /** Pages by the `Link` header with `rel="next"` (RFC 8288). */
 export function linkHeader(options: { rel?: string } = {}): Paginator {
   const { rel = "next" } = options
-  return {
-    description: { paginator: "link header", rel },
-    ...byLink,
-    next({ headers, url }) {
-      const link = linkTarget(headers["link"] ?? "", rel)
-      if (link === undefined) return undefined
-      const target = URL.parse(link, url)
-      if (target === null) throw noCursor(`Link header (${rel})`, "an address")
-      return { url: target.href }
-    },
+  const next = ({ headers, url }: EarlyPage): PagePlace | undefined => {
+    const link = linkTarget(headers["link"] ?? "", rel)
+    if (link === undefined) return undefined
+    const target = URL.parse(link, url)
+    if (target === null) throw noCursor(`Link header (${rel})`, "an address")
+    return { url: target.href }
   }
+  return { description: { paginator: "link header", rel }, ...byLink, early: next, next }
 }
 
 /** One page and no more, whatever it says of others. */

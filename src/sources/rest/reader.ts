@@ -21,6 +21,8 @@ export interface RestReaderOptions {
   readonly allowEmpty: boolean
   /** The pages from a place on, of what this reading is asked for. */
   readonly pages: (reading: Reading, from: PagePlace) => AsyncGenerator<Page, void, void>
+  /** Called when no further page is read, however it ended. */
+  readonly settle: () => Promise<void>
 }
 
 /** How far a reading is; the position of its batches. */
@@ -92,6 +94,8 @@ export class RestReader implements PartitionReader {
     } catch (error) {
       signal.throwIfAborted()
       throw this.#options.incremental?.by === undefined ? error : ofThisWindow(error)
+    } finally {
+      await this.#options.settle()
     }
     this.#conclude()
   }

@@ -106,6 +106,7 @@ export function rest(options: RestOptions): Source {
         allowEmpty: options.allowEmpty ?? false,
         pages: (reading, at) =>
           pagesOf({ options, paginator, incremental, client, concurrency, prefetch }, reading, at, context),
+        settle: () => client.settle(context),
       }),
     decodeRecords: (_partition, raws, { exact }) => Promise.resolve(raws.map((raw) => objectOf(raw, exact, "element"))),
   }
@@ -142,16 +143,19 @@ function pagesOf(
       prefetch,
       allowRepeatedPages: options.allowRepeatedPages ?? false,
       maxEmptyPages: options.maxEmptyPages ?? 100,
-      fetch: (request, signal) =>
+      fetch: (request, signal, arrived) =>
         client.page(
           pageAddress(base, request, options.origins ?? []),
           request.headers ?? {},
           { ...context, signal },
-          (response) => ({
-            items: new PageItems(response.body, options.items, limits),
-            headers: response.headers,
-            url: response.url,
-          }),
+          async (response) => {
+            await arrived(response)
+            return {
+              items: new PageItems(response.body, options.items, limits),
+              headers: response.headers,
+              url: response.url,
+            }
+          },
         ),
     },
     context,

@@ -9,12 +9,12 @@ const LONGEST_LABEL = 200
  * the key, which is added to each request anyway.
  */
 export function safeLinks(paginator: Paginator, secretParameter: string | undefined): Paginator {
+  const safe = (place: PagePlace | undefined): PagePlace | undefined =>
+    place === undefined ? undefined : withoutSecret(place, secretParameter)
   return {
     ...paginator,
-    next(page) {
-      const place = paginator.next(page)
-      return place === undefined ? undefined : withoutSecret(place, secretParameter)
-    },
+    next: (page) => safe(paginator.next(page)),
+    early: (page) => safe(paginator.early?.(page)),
     label(place) {
       const { url } = place
       const shown = typeof url === "string" ? shownAddress(new URL(url)) : paginator.label(place)
