@@ -52,6 +52,9 @@ export interface PagesOptions {
 export const pages = (options: PagesOptions, { signal, ports }: SourceContext): AsyncGenerator<Page, void, void> =>
   readAhead<Page>((put, both) => new Pages(options, both, ports.clock).read(put), options.prefetch, signal)
 
+/** A connection that an answer has just come from is written to some turns of the event loop later. */
+const TURNS_UNTIL_SENT = 3
+
 /** A page that is being fetched. */
 interface Pending {
   readonly place: PagePlace
@@ -120,7 +123,7 @@ class Pages {
     if (next === undefined || this.#guard.hasMet(next)) return
     this.#ask(next)
     // The request goes out, and is answered while the page is parsed.
-    await this.#clock.turn()
+    for (let turn = 0; turn < TURNS_UNTIL_SENT; turn++) await this.#clock.turn()
   }
 
   #early(place: PagePlace, { body, headers, url }: PageAnswer): PagePlace | undefined {
