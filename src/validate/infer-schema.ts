@@ -1,5 +1,4 @@
 import { basename } from "node:path"
-import type { Readable } from "node:stream"
 import type { SourceContext } from "../core/contracts.ts"
 import { SpillwayError } from "../core/errors.ts"
 import type { Ports } from "../core/ports.ts"
@@ -22,7 +21,7 @@ export interface InferSchemaOptions {
   readonly directory: string
   readonly ports: Ports
   readonly signal: AbortSignal
-  readonly stdin: Readable
+  readonly stdin: AsyncIterable<unknown>
 }
 
 export interface InferredReport {

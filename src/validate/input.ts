@@ -1,4 +1,4 @@
-import { addAbortSignal, type Readable } from "node:stream"
+import { addAbortSignal, Readable } from "node:stream"
 import type { Decoder, Format, PartitionReader, SourceContext } from "../core/contracts.ts"
 import { SpillwayError } from "../core/errors.ts"
 import type { FileStat } from "../core/files.ts"
@@ -58,7 +58,7 @@ export async function findInputs(
   pattern: string,
   given: FormatName | undefined,
   context: SourceContext,
-  stdin: Readable,
+  stdin: AsyncIterable<unknown>,
 ): Promise<readonly Input[]> {
   const format = given === undefined ? undefined : FORMATS[given]
   if (pattern === "-") return [streamInput("-", undefined, undefined, format, () => stdin)]
@@ -111,7 +111,7 @@ function streamInput(
   path: string | undefined,
   stat: FileStat | undefined,
   format: Format | undefined,
-  open: () => Readable,
+  open: () => AsyncIterable<unknown>,
 ): Input {
   return { name, path, stat, bytes: undefined, open: (context) => new StreamReader(name, open(), format, context) }
 }
@@ -120,11 +120,11 @@ function streamInput(
 class StreamReader implements InputReader {
   format: Format | undefined
   readonly #name: string
-  readonly #stream: Readable
+  readonly #stream: AsyncIterable<unknown>
   readonly #context: SourceContext
   #decoder: Decoder | undefined
 
-  constructor(name: string, stream: Readable, format: Format | undefined, context: SourceContext) {
+  constructor(name: string, stream: AsyncIterable<unknown>, format: Format | undefined, context: SourceContext) {
     this.#name = name
     this.#stream = stream
     this.format = format
@@ -148,13 +148,15 @@ class StreamReader implements InputReader {
 
   async *#batches(): AsyncGenerator<Batch, void, void> {
     let head: Buffer = Buffer.alloc(0)
-    for await (const piece of addAbortSignal(this.#context.signal, this.#stream)) {
-      const bytes = typeof piece === "string" ? Buffer.from(piece) : (piece as Buffer)
+    const stream = this.#stream instanceof Readable ? addAbortSignal(this.#context.signal, this.#stream) : this.#stream
+    for await (const piece of stream) {
+      const bytes = typeof piece === "string" ? Buffer.from(piece) : (piece as Uint8Array)
       if (this.#decoder !== undefined) {
         yield* this.#decoder.push(bytes)
         continue
       }
-      head = head.length === 0 ? bytes : Buffer.concat([head, bytes])
+      // The piece's memory may be used again.
+      head = Buffer.concat([head, bytes])
       if (head.length >= HEAD_BYTES && this.#choose(head)) yield* this.#begin(head)
     }
     if (this.#decoder === undefined && head.length > 0) {

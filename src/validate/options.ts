@@ -1,4 +1,3 @@
-import type { Readable } from "node:stream"
 import type { RecordSchema } from "../core/contracts.ts"
 import type { Ports } from "../core/ports.ts"
 import type { FormatName } from "./input.ts"
@@ -34,7 +33,8 @@ export interface ValidateFilesOptions {
   readonly directory: string
   readonly ports: Ports
   readonly signal: AbortSignal
-  readonly stdin: Readable
+  /** A piece of it may be overwritten when the next one is asked for. */
+  readonly stdin: AsyncIterable<unknown>
   readonly stdout: (text: string) => Promise<void>
   readonly on?: (progress: ValidateProgress) => void
   readonly warn?: (message: string) => void

@@ -4,6 +4,7 @@ import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { DuckDBInstance } from "@duckdb/node-api"
 import { describe, expect, it } from "vitest"
+import { seededRandom } from "../../src/core/random.ts"
 import { envelope, spillway, spillwayHere } from "../cli/command-line.ts"
 import { Folder } from "./folder.ts"
 
@@ -202,6 +203,48 @@ describe("spillway validate", () => {
     expect(answer.code).toBe(2)
     expect(answer.stderr).toContain(message)
     expect(answer.stderr).toContain(hint)
+  })
+
+  it("reads a pipe, in pieces as they come, as it reads a file", async () => {
+    const random = seededRandom(5)
+    const rows = Array.from({ length: 200_000 }, (_, n) => {
+      const note = random.next() < 0.1 ? `"Desk, ${n}\nblue"` : `Desk ${n}`
+      return `p${n},${note},${(random.next() * 100).toFixed(2)},${n % 50 === 0 ? "x" : n},\n`
+    })
+    const content = Buffer.from(HEADER + rows.join(""))
+    await using folder = await Folder.of({ "data.csv": content.toString() })
+    const file = await product(folder, "--in-file", "data.csv", "--good-out", "file.csv", "--report", "json")
+    const child = spawn(
+      process.execPath,
+      [
+        MAIN,
+        "validate",
+        "--in-file",
+        "-",
+        "--schema",
+        "builtins.ProductRecord",
+        "--good-out",
+        "pipe.csv",
+        "--report",
+        "json",
+      ],
+      { cwd: folder.path, stdio: ["pipe", "pipe", "inherit"] },
+    )
+    let told = ""
+    child.stdout.on("data", (chunk: Buffer) => (told += chunk.toString()))
+    const ended = new Promise<number | null>((resolve) => child.on("close", (code) => resolve(code)))
+    // The first pieces are small; then the pipe is full all the time.
+    for (let at = 0; at < content.length;) {
+      const length = at < 2_000 ? 1 + Math.floor(random.next() * 20) : content.length
+      await new Promise<void>((resolve) => child.stdin.write(content.subarray(at, at + length), () => resolve()))
+      at += length
+    }
+    child.stdin.end()
+    expect(await ended).toBe(1)
+    const counts = ({ read, good, bad }: { read: number; good: number; bad: number }) => ({ read, good, bad })
+    expect(counts(JSON.parse(told) as never)).toEqual(counts(JSON.parse(file.stdout) as never))
+    expect(await folder.read("pipe.csv")).toBe(await folder.read("file.csv"))
+    expect(counts(JSON.parse(told) as never)).toEqual({ read: 200_000, good: 196_000, bad: 4_000 })
   })
 
   it("stopped in the middle of an endless pipe, leaves nothing behind", async () => {

@@ -6,6 +6,7 @@ import type { InferredReport } from "../../validate/infer-schema.ts"
 import { usageError } from "../errors.ts"
 import type { CommandContext, Host } from "../host.ts"
 import { interruptOf } from "../interrupt.ts"
+import { standardInput } from "../standard-input.ts"
 import type { Outcome } from "../output.ts"
 
 interface InferFlags {
@@ -59,7 +60,7 @@ async function infer(host: Host, file: string, flags: InferFlags): Promise<Outco
       directory,
       ports,
       signal: interrupt.signal,
-      stdin: process.stdin,
+      stdin: standardInput(interrupt.signal),
     })
     const schema = asJson ? `${JSON.stringify(jsonSchema, null, 2)}\n` : typescript
     if (seen.undecodable > 0)

@@ -7,6 +7,7 @@ import { usageError } from "../errors.ts"
 import { exitCodes } from "../exit-codes.ts"
 import type { CommandContext, Host } from "../host.ts"
 import { interruptOf } from "../interrupt.ts"
+import { standardInput } from "../standard-input.ts"
 import type { Outcome } from "../output.ts"
 import { validateProgress } from "../validate-progress.ts"
 import { validateText } from "../validate-text.ts"
@@ -70,7 +71,7 @@ async function validate(host: Host, flags: ValidateFlags): Promise<Outcome> {
       directory,
       ports,
       signal: interrupt.signal,
-      stdin: process.stdin,
+      stdin: standardInput(interrupt.signal),
       stdout: async (text) => {
         await output.data(text)
         if (output.closed)
