@@ -64,7 +64,8 @@ async function compare(): Promise<void> {
   tell("DuckDB, 2 threads", duck)
   tell("csv-parse + zod", hand)
   console.log(`  speed against DuckDB: ${ratio(duck, ours)} (goal 1.00, at least 0.80)`)
-  console.log(`  speed against csv-parse + zod: ${ratio(hand, ours)} (at least 11.00)\n`)
+  const byHand = median(hand.map(({ wallMs }) => wallMs)) / median(ours.map(({ wallMs }) => wallMs))
+  console.log(`  speed against csv-parse + zod (one run): ${byHand.toFixed(2)} (at least 11.00)\n`)
 }
 
 /** What bad rows cost; in the last file hardly a bad value comes twice. */

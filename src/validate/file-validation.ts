@@ -96,8 +96,7 @@ export class FileValidation {
 
   async complete(): Promise<ValidateReport> {
     await this.#good.write(Buffer.from(this.#rows?.header() ?? ""))
-    await this.#letters.finish()
-    await this.#good.finish()
+    await Promise.all([this.#letters.finish(), this.#good.finish()])
     this.#context.signal.throwIfAborted()
     // Whoever waits for the good records finds the letters, too.
     await this.#letters.publish()
