@@ -126,6 +126,32 @@ try {
     if (heavy.length > 0) return `it loads ${heavy.join(", ")}`
     return own > 0 && own <= MOST_MODULES ? undefined : `it loads ${own} modules`
   })
+  check("the command and every door have the same classes", () => {
+    writeFileSync(
+      join(folder, "spillway.config.js"),
+      `import { pipeline, project, SpillwayError, table } from "spillway"
+      import { retry } from "spillway/resilience"
+      import { pageNumber, rest } from "spillway/sources"
+      import { z } from "zod"
+      const given = await retry({ attempts: 1 }).execute(() => Promise.reject(new SpillwayError("HTTP_5XX", "no"))).catch((error) => error)
+      if (!(given instanceof SpillwayError) || !(given.cause instanceof SpillwayError)) throw new Error("two classes of errors")
+      export default project({
+        pipelines: [
+          pipeline({
+            name: "things",
+            source: rest({ url: "http://127.0.0.1:9/things", paginate: pageNumber(), items: "items", retry: { attempts: 1 } }),
+            schema: z.object({ id: z.int() }),
+            sink: table("shop.things", { key: ["id"] }),
+          }),
+        ],
+      })`,
+    )
+    const command = join(folder, "node_modules/spillway/bin/spillway.js")
+    const { status, stdout } = spawnSync(node, [command, "run", "--json"], { cwd: folder, encoding: "utf8" })
+    const { error } = JSON.parse(stdout) as { error: { code: string } | null }
+    const isKnown = status === 5 && error !== null && error.code !== "UNKNOWN"
+    return isKnown ? undefined : `exit ${status}: ${stdout}`
+  })
   check("the command works from the tarball", () =>
     run(node, ["node_modules/spillway/bin/spillway.js", "explain", "DECODE"]).includes("DECODE")
       ? undefined
