@@ -139,7 +139,7 @@ try {
         pipelines: [
           pipeline({
             name: "things",
-            source: rest({ url: "http://127.0.0.1:9/things", paginate: pageNumber(), items: "items", retry: { attempts: 1 } }),
+            source: rest({ url: "http://127.0.0.1:9/things", paginate: pageNumber(), items: "items", http: { retry: { attempts: 1 } } }),
             schema: z.object({ id: z.int() }),
             sink: table("shop.things", { key: ["id"] }),
           }),
