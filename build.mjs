@@ -14,18 +14,14 @@ if (status !== 0) process.exit(status ?? 1)
 // Few files: to find and open one after the other is half of the time that a small command takes. What the doors of the
 // package share lies in chunks, so that a project and the command line have the same classes.
 const { exports: doors } = JSON.parse(readFileSync(`${here}package.json`, "utf8"))
-const entries = Object.values(doors).flatMap(({ default: file }) =>
-  file === undefined ? [] : [file.slice("./dist/".length)],
-)
+const doorEntries = Object.values(doors).flatMap((door) => /^\.\/dist\/(.+)\.js$/.exec(door.default)?.[1] ?? [])
 const bundle = await rolldown({
   cwd: here,
-  input: Object.fromEntries(
-    ["cli/main.js", ...entries].map((file) => [file.replace(/\.js$/, ""), `src/${file.replace(/\.js$/, ".ts")}`]),
-  ),
+  input: Object.fromEntries(["cli/main", ...doorEntries].map((name) => [name, `src/${name}.ts`])),
   platform: "node",
   external: (id) => !/^[./]|^src\//.test(id),
 })
-await bundle.write({ dir: "dist", format: "esm", chunkFileNames: "chunks/[name]-[hash].js", minify: false })
+await bundle.write({ dir: "dist", format: "esm", chunkFileNames: "chunks/[name]-[hash].js" })
 await bundle.close()
 
 // npm links the commands of dependencies, not of the checkout itself: without this `npx spillway` would install the

@@ -19,7 +19,7 @@ export type {
   SourcePartition,
 } from "./core/contracts.ts"
 export type { Counts, PartitionReason, RunEvent, RunStatus } from "./core/events.ts"
-export { SpillwayError, type ErrorClass, type ErrorCode, type ErrorDetails } from "./core/errors.ts"
+export { SpillwayError, type ErrorClass, type ErrorCode, type ErrorDetails, type ReportedError } from "./core/errors.ts"
 export {
   pipeline,
   table,
@@ -52,7 +52,7 @@ export {
 } from "./engine/run-any.ts"
 export { discard, mergePatch, type Fix, type LetterToFix, type Patch } from "./dead-letters/patch.ts"
 export type { RunOptions } from "./engine/run.ts"
-export type { ReportedError, RunReport } from "./engine/report.ts"
+export type { RunReport } from "./engine/report.ts"
 export { csv, type CsvOptions } from "./formats/csv.ts"
 export { json } from "./formats/json.ts"
 export { jsonl } from "./formats/jsonl.ts"

@@ -8,11 +8,13 @@ const MEMORY_BYTES = 256 * 1024
 
 /**
  * Standard input, as pieces that are done with when the next one is asked for. Those of a pipe lie in one memory that is used again:
- * pieces of their own would pile up by the thousand until the collector comes by.
+ * pieces of their own would pile up by the thousand until the collector comes by. Ends with the reason of `signal`.
  */
-export async function* standardInput(signal: AbortSignal): AsyncGenerator<Uint8Array, void, void> {
+export async function* standardInput(signal?: AbortSignal): AsyncGenerator<Uint8Array, void, void> {
   if (isPipe()) yield* piped(signal)
-  else for await (const piece of addAbortSignal(signal, process.stdin)) yield piece as Uint8Array
+  else
+    for await (const piece of signal === undefined ? process.stdin : addAbortSignal(signal, process.stdin))
+      yield piece as Uint8Array
 }
 
 function isPipe(): boolean {
@@ -25,8 +27,8 @@ function isPipe(): boolean {
   }
 }
 
-async function* piped(signal: AbortSignal): AsyncGenerator<Uint8Array, void, void> {
-  signal.throwIfAborted()
+async function* piped(signal?: AbortSignal): AsyncGenerator<Uint8Array, void, void> {
+  signal?.throwIfAborted()
   const memory = Buffer.allocUnsafe(MEMORY_BYTES)
   let bytes = 0
   let end: { readonly error?: unknown } | undefined
@@ -49,10 +51,10 @@ async function* piped(signal: AbortSignal): AsyncGenerator<Uint8Array, void, voi
       },
     },
   })
-  const stop = (): void => over({ error: signal.reason })
+  const stop = (): void => over({ error: signal?.reason })
   socket.on("end", () => over({}))
   socket.on("error", (error) => over({ error }))
-  signal.addEventListener("abort", stop)
+  signal?.addEventListener("abort", stop)
   try {
     for (;;) {
       if (bytes === 0 && end === undefined) await new Promise<void>((resolve) => (wake = resolve))
@@ -65,7 +67,7 @@ async function* piped(signal: AbortSignal): AsyncGenerator<Uint8Array, void, voi
       } else if (end !== undefined) return
     }
   } finally {
-    signal.removeEventListener("abort", stop)
+    signal?.removeEventListener("abort", stop)
     socket.destroy()
   }
 }

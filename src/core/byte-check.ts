@@ -39,5 +39,7 @@ export interface ByteCheck {
 }
 
 /** The judge of each column's fields without quotes. */
-export const unquotedJudges = (fields: FieldRanges, checks: readonly ByteCheck[]): readonly ByteJudge[] =>
-  checks.map(({ judge, judgePlain }) => (judgePlain !== undefined && fields.isPlain() ? judgePlain : judge))
+export function unquotedJudges(fields: FieldRanges, checks: readonly ByteCheck[]): readonly ByteJudge[] {
+  const isPlain = fields.isPlain()
+  return checks.map(({ judge, judgePlain = judge }) => (isPlain ? judgePlain : judge))
+}

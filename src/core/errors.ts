@@ -1,3 +1,5 @@
+import { redact } from "./secrets.ts"
+
 /** Stable error codes. `error-catalog.ts` says what each means and what to do. */
 export type ErrorCode =
   | "VALIDATION"
@@ -123,3 +125,16 @@ export function systemCode(error: unknown): string | undefined {
   if (typeof error !== "object" || error === null || !("code" in error)) return undefined
   return typeof error.code === "string" ? error.code : undefined
 }
+
+/** An error as reports and the events of runs tell it. */
+export interface ReportedError {
+  readonly code: ErrorCode
+  readonly message: string
+  readonly hint: string | undefined
+  /** Where it happened: an address, a file and line, a table; secrets are masked. */
+  readonly where?: string | undefined
+}
+
+/** What is told of an error, its place without secrets. */
+export const reportedError = ({ code, message, hint, where }: SpillwayError): ReportedError =>
+  where === undefined ? { code, message, hint } : { code, message, hint, where: redact(where) }

@@ -1,4 +1,4 @@
-import type { ErrorCode } from "./errors.ts"
+import type { ErrorCode, ReportedError } from "./errors.ts"
 
 /** What became of the records of a partition or a run. `read + expanded` equals the sum of the rest, always. */
 export interface Counts {
@@ -129,16 +129,11 @@ export type RunEvent = {
       readonly replaced: boolean
       readonly durationMs: number
     }
-  | {
+  | ({
       readonly type: "partition.held"
       readonly partition: string
-      readonly code: ErrorCode
-      readonly message: string
-      readonly hint: string | undefined
-      /** Where it happened: an address, a file and line. */
-      readonly where?: string | undefined
       readonly counts: Readonly<Counts>
-    }
+    } & ReportedError)
   | { readonly type: "partition.restarted"; readonly partition: string; readonly message: string }
   | {
       readonly type: "group.published"
@@ -175,15 +170,7 @@ export type RunEvent = {
       /** Null values per property over the records read, where they were decoded. */
       readonly nulls: Readonly<Record<string, number>>
       readonly durationMs: number
-      readonly error:
-        | {
-            readonly code: ErrorCode
-            readonly message: string
-            readonly hint: string | undefined
-            /** Where it happened: an address, a file and line. */
-            readonly where?: string | undefined
-          }
-        | undefined
+      readonly error: ReportedError | undefined
     }
 )
 

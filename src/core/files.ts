@@ -1,7 +1,6 @@
 import { constants, createReadStream } from "node:fs"
 import * as fs from "node:fs/promises"
 import type { Readable } from "node:stream"
-
 import { systemCode } from "./errors.ts"
 
 export interface FileStat {

@@ -1,18 +1,5 @@
-import type { ErrorCode, SpillwayError } from "../core/errors.ts"
+import type { ErrorCode, ReportedError } from "../core/errors.ts"
 import type { Counts, PartitionReason, RunStatus } from "../core/events.ts"
-import { redact } from "../core/secrets.ts"
-
-export interface ReportedError {
-  readonly code: ErrorCode
-  readonly message: string
-  readonly hint: string | undefined
-  /** Where it happened: an address, a file and line, a table; secrets are masked. */
-  readonly where?: string | undefined
-}
-
-/** What a report, and the events of a run, say of an error. */
-export const reportedError = ({ code, message, hint, where }: SpillwayError): ReportedError =>
-  where === undefined ? { code, message, hint } : { code, message, hint, where: redact(where) }
 
 /** A partition that was read and not published, and why. */
 export interface HeldPartition extends ReportedError {

@@ -1,4 +1,4 @@
-import type { SpillwayError } from "../core/errors.ts"
+import { reportedError, type SpillwayError } from "../core/errors.ts"
 import { zeroCounts } from "../core/events.ts"
 import type { Ports } from "../core/ports.ts"
 import { nameRun, releaseLeases } from "../ledger/leases.ts"
@@ -8,7 +8,7 @@ import type { Session } from "../postgres/session.ts"
 import type { Work } from "./choose-work.ts"
 import type { Connection } from "./connection.ts"
 import type { Load } from "./load.ts"
-import { reportedError, type RunReport } from "./report.ts"
+import type { RunReport } from "./report.ts"
 import type { RunContext, RunningTotals } from "./run-context.ts"
 
 /** A name that sorts by time: `run_20261121T140448Z_0bd1103d`. */

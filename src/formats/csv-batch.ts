@@ -77,6 +77,7 @@ export class CsvBatch implements Batch {
   #ascii = false
   #utf8 = false
   #nul = false
+  #plain: boolean | undefined
 
   constructor(dialect: CsvDialect, offsets: CsvOffsets, span: Span) {
     this.dialect = dialect
@@ -97,7 +98,7 @@ export class CsvBatch implements Batch {
     return {
       ...{ columns, quote, delimiter, bytes, starts, ends: fields, isWhole },
       isUtf8: () => this.#isUtf8(),
-      isPlain: () => this.#isPlain(),
+      isPlain: () => (this.#plain ??= this.#looksPlain()),
     }
   }
 
@@ -173,7 +174,7 @@ export class CsvBatch implements Batch {
     return this.#utf8
   }
 
-  #isPlain(): boolean {
+  #looksPlain(): boolean {
     const { bytes, isOdd } = this.offsets
     if (!this.#surveyed) this.#survey()
     if (isOdd || !this.#ascii || bytes.includes(BACKSLASH)) return false

@@ -1,6 +1,6 @@
 import type { DecodeFault } from "../core/records.ts"
 import type { CsvOffsets } from "./csv-batch.ts"
-import { CR, LF, SPACE, type RecordScanner } from "./csv-scanner.ts"
+import { CR, isOddControl, LF, type RecordScanner } from "./csv-scanner.ts"
 
 /** What ends a batch: most records, and the offset from which no record begins; and the longest that a record may be. */
 export interface PlainLimits {
@@ -28,8 +28,8 @@ export class CsvDraft {
   #ends = new Uint32Array(1024)
   #lines = new Uint32Array(1024)
   #faults = new Map<number, DecodeFault>()
-  /** Of the records without a fault. */
-  #oddities = 0
+  /** Whether a record without a fault is odd, as the scanner says. */
+  #isOdd = false
   #view: DataView = new DataView(new ArrayBuffer(0))
 
   constructor(scanner: RecordScanner) {
@@ -44,7 +44,7 @@ export class CsvDraft {
     this.#width = width
     this.#firstLine = line
     this.#faults = new Map()
-    this.#scanner.oddities = this.#oddities = 0
+    this.#scanner.isOdd = this.#isOdd = false
   }
 
   /** The batches gathered so far are done with. */
@@ -98,7 +98,7 @@ export class CsvDraft {
         if (byte > highest) continue
         if (byte === LF || byte === quote) break
         if (byte !== delimiter) {
-          if (byte < SPACE && !(byte === CR && bytes[at + 1] === LF)) this.#scanner.oddities++
+          if (isOddControl(bytes, at)) this.#scanner.isOdd = true
           continue
         }
         if (slot < stop) fields[slot] = at
@@ -115,7 +115,7 @@ export class CsvDraft {
       start = at + 1
     }
     this.length = i - this.#first
-    this.#oddities = this.#scanner.oddities
+    this.#isOdd = this.#scanner.isOdd
     return start
   }
 
@@ -133,10 +133,10 @@ export class CsvDraft {
     this.#starts[i] = start
     this.#ends[i] = end
     this.#lines[i] = line - this.#firstLine
-    if (fault === undefined) this.#oddities = this.#scanner.oddities
+    if (fault === undefined) this.#isOdd = this.#scanner.isOdd
     else {
       this.#faults.set(this.length, fault)
-      this.#scanner.oddities = this.#oddities
+      this.#scanner.isOdd = this.#isOdd
     }
     this.length++
   }
@@ -151,7 +151,7 @@ export class CsvDraft {
       ends: this.#ends.subarray(from, to),
       lines: this.#lines.subarray(from, to),
       fields: this.#scanner.fields.subarray(this.#firstField, this.#firstField + this.length * this.#width),
-      isOdd: this.#oddities > 0,
+      isOdd: this.#isOdd,
       faults: this.#faults,
     }
   }

@@ -1,7 +1,7 @@
 import { FIELD_DOUBLED, FIELD_QUOTED } from "../core/records.ts"
 export const LF = 10
 export const CR = 13
-export const SPACE = 32
+const SPACE = 32
 
 export const COMPLETE = 0
 /** The bytes end before the record does. */
@@ -15,6 +15,10 @@ export const BARE_QUOTE = 4
 
 export type Outcome =
   typeof COMPLETE | typeof INCOMPLETE | typeof OPEN_QUOTE | typeof TEXT_AFTER_QUOTE | typeof BARE_QUOTE
+
+/** Whether a control character stands at `at` that does not belong to a line end. Of one that ends the bytes it cannot be told: it is. */
+export const isOddControl = (bytes: Buffer, at: number): boolean =>
+  (bytes[at] as number) < SPACE && !(bytes[at] === CR && bytes[at + 1] === LF)
 
 /**
  * The state machine over the bytes of one CSV record. Allocates nothing: what it finds is left in its fields.
@@ -42,8 +46,8 @@ export class RecordScanner {
   next = 0
   /** Where a violation was seen. */
   at = 0
-  /** Quotes and control characters seen in fields without quotes, but for those of line ends. */
-  oddities = 0
+  /** Whether a quote or a control character was seen in a field without quotes, but for those of line ends. */
+  isOdd = false
 
   /** `quote` beyond a byte (256) means that nothing quotes. */
   constructor(delimiter: number, quote: number) {
@@ -82,7 +86,7 @@ export class RecordScanner {
         else return INCOMPLETE
       } else {
         while (byte !== delimiter && byte !== LF) {
-          if (byte === quote || (byte as number) < SPACE) this.oddities++
+          if (byte === quote || isOddControl(bytes, at)) this.isOdd = true
           byte = ++at < limit ? bytes[at] : LF
         }
         if (at >= limit && !final) return INCOMPLETE
@@ -97,10 +101,7 @@ export class RecordScanner {
       // A field that ends here ends the record, or a closing quote is followed by text.
       let end = at
       if (flags === 0) {
-        if (at > from && bytes[at - 1] === CR) {
-          end--
-          this.oddities--
-        }
+        if (at > from && bytes[at - 1] === CR) end--
       } else if (at < limit && bytes[at] === CR) {
         if (at + 1 >= limit && !final) return INCOMPLETE
         if (at + 1 < limit && bytes[at + 1] !== LF) return this.#violation(at, TEXT_AFTER_QUOTE)

@@ -4,7 +4,7 @@ import { redact } from "../core/secrets.ts"
 const SECRET_PARAMETER = /token|key|secret|passw|pwd|signature|^sig$|^auth|credential|^code$|session/i
 
 /** What a query has to hold before the names in it are looked at one by one: part of a suspicious name, or what may be one written otherwise. */
-const SUSPICIOUS_QUERY = /token|key|secret|passw|pwd|sig|auth|credential|code|session|[%+]/i
+const SUSPICIOUS_QUERY = new RegExp(`${SECRET_PARAMETER.source.replaceAll(/[$^]/g, "")}|[%+]`, "i")
 
 const MASK = "***"
 

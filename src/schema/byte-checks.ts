@@ -1,5 +1,5 @@
 import { SURE, UNSURE, type ByteCheck, type ByteJudge } from "../core/byte-check.ts"
-import { type Column } from "../core/contracts.ts"
+import type { Column } from "../core/contracts.ts"
 import { booleanJudge, decimalJudge, integerJudge, numberJudge, type Digits } from "./number-bytes.ts"
 import { memberJudge, patternJudge, plainTextJudge, textJudge } from "./text-bytes.ts"
 import { dateJudge, instantJudge } from "./time-bytes.ts"

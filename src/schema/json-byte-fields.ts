@@ -1,4 +1,5 @@
 import type { ByteField, ByteRule } from "./byte-checks.ts"
+import { within } from "./number-range.ts"
 
 type Node = Readonly<Record<string, unknown>>
 
@@ -79,6 +80,6 @@ function bounds(node: Node): ((value: number) => boolean) | undefined {
   const { minimum, maximum, exclusiveMinimum, exclusiveMaximum } = node
   const limits = [minimum, maximum, exclusiveMinimum, exclusiveMaximum]
   if (!limits.every((limit) => limit === undefined || typeof limit === "number")) return undefined
-  const [least = -Infinity, most = Infinity, above = -Infinity, below = Infinity] = limits
-  return (value) => value >= least && value <= most && value > above && value < below
+  const [least, most, above, below] = limits
+  return within({ least, most, above, below })
 }

@@ -65,27 +65,16 @@ export function memberJudge(values: readonly string[]): ByteJudge {
   const known = values
     .map((value) => Buffer.from(value))
     .filter((bytes, n) => bytes.length > 0 && bytes.toString() === values[n])
-    .toSorted((one, other) => one.length - other.length)
-  const verdicts = Int32Array.from(known, (bytes) => traitsOf(bytes, 0, bytes.length))
-  const all = Buffer.concat(known)
-  // By length: where the first member of that length is, and where it begins in `all`.
-  const longest = known.at(-1)?.length ?? 0
-  const first = new Int32Array(longest + 2)
-  const begin = new Int32Array(longest + 2)
-  for (let length = 1; length <= longest + 1; length++) {
-    const before = known.filter((bytes) => bytes.length < length)
-    first[length] = before.length
-    begin[length] = Buffer.concat(before).length
-  }
+    .map((bytes) => ({ bytes, verdict: traitsOf(bytes, 0, bytes.length) }))
+  const byLength = Map.groupBy(known, ({ bytes }) => bytes.length)
+  const longest = Math.max(0, ...byLength.keys())
+  const candidates = Array.from({ length: longest + 1 }, (_, length) => byLength.get(length) ?? [])
   return (bytes, from, to) => {
-    const length = to - from
-    if (length > longest) return UNSURE
-    const last = first[length + 1] as number
-    let start = begin[length] as number
-    for (let member = first[length] as number; member < last; member++, start += length) {
-      let n = 0
-      while (n < length && bytes[from + n] === all[start + n]) n++
-      if (n === length) return verdicts[member] as number
+    if (to - from > longest) return UNSURE
+    for (const { bytes: value, verdict } of candidates[to - from] ?? []) {
+      let at = 0
+      while (at < value.length && bytes[from + at] === value[at]) at++
+      if (at === value.length) return verdict
     }
     return UNSURE
   }

@@ -1,6 +1,7 @@
 import type { RecordObject } from "../core/records.ts"
 import type { ByteField } from "./byte-checks.ts"
 import { textRuleOf } from "./exact-texts.ts"
+import { within } from "./number-range.ts"
 
 /** The part of a zod schema (version 4) that is read here; zod itself is never imported. */
 interface ZodNode {
@@ -155,50 +156,37 @@ function checksOf(def: ZodDef): readonly CheckDef[] | undefined {
 }
 
 function number(def: ZodDef): FieldJudge | undefined {
-  const checks = checksOf(def)
-  const holds = checks && numberTest(checks)
+  const checks = checksOf(def) ?? [{}]
+  const holds = numberTest(checks)
   if (holds === undefined) return undefined
-  const kind = checks?.some(({ check }) => check === "number_format") === true ? "integer" : "number"
+  const kind = checks.some(({ check }) => check === "number_format") ? "integer" : "number"
   return {
     accepts: (value) => typeof value === "number" && Number.isFinite(value) && holds(value),
     bytes: { rule: { kind, holds }, optional: false },
   }
 }
 
-const INT32 = { least: -(2 ** 31), most: 2 ** 31 - 1 }
-
 /** One test for all checks, as it is asked for each value; undefined when one of them is not known. */
 function numberTest(checks: readonly CheckDef[]): ((value: number) => boolean) | undefined {
+  const limits = { least: [-Infinity], most: [Infinity], above: [-Infinity], below: [Infinity] }
   let whole = false
-  let least = -Infinity
-  let most = Infinity
-  // The bounds themselves are not among the numbers.
-  let aboveLeast = false
-  let belowMost = false
-  const raise = (value: number, isOpen: boolean): void => {
-    aboveLeast = value > least ? isOpen : value === least ? aboveLeast || isOpen : aboveLeast
-    least = Math.max(least, value)
-  }
-  const lower = (value: number, isOpen: boolean): void => {
-    belowMost = value < most ? isOpen : value === most ? belowMost || isOpen : belowMost
-    most = Math.min(most, value)
-  }
   for (const { check, format, value, inclusive } of checks) {
     if (check === "number_format" && (format === "safeint" || format === "int32")) {
       whole = true
       if (format === "int32") {
-        raise(INT32.least, false)
-        lower(INT32.most, false)
+        limits.least.push(-(2 ** 31))
+        limits.most.push(2 ** 31 - 1)
       }
     } else if (typeof value !== "number" || Number.isNaN(value)) return undefined
-    else if (check === "greater_than") raise(value, inclusive !== true)
-    else if (check === "less_than") lower(value, inclusive !== true)
+    else if (check === "greater_than") limits[inclusive === true ? "least" : "above"].push(value)
+    else if (check === "less_than") limits[inclusive === true ? "most" : "below"].push(value)
     else return undefined
   }
-  return (value) =>
-    (!whole || Number.isSafeInteger(value)) &&
-    (aboveLeast ? value > least : value >= least) &&
-    (belowMost ? value < most : value <= most)
+  const isWithin = within({
+    ...{ least: Math.max(...limits.least), most: Math.min(...limits.most) },
+    ...{ above: Math.max(...limits.above), below: Math.min(...limits.below) },
+  })
+  return whole ? (value) => Number.isSafeInteger(value) && isWithin(value) : isWithin
 }
 
 function plainText(def: ZodDef): FieldJudge | undefined {

@@ -1,4 +1,3 @@
-import { addAbortSignal, Readable } from "node:stream"
 import type { Decoder, Format, PartitionReader, SourceContext } from "../core/contracts.ts"
 import { SpillwayError } from "../core/errors.ts"
 import type { FileStat } from "../core/files.ts"
@@ -83,7 +82,8 @@ async function inputAt(path: string, given: Format | undefined, context: SourceC
   try {
     const stat = await files.stat(path)
     if (stat.isDirectory) throw unreadable("EISDIR", path)
-    if (!stat.isFile) return streamInput(name, path, stat, given ?? formatByName(name), () => files.read(path))
+    if (!stat.isFile)
+      return streamInput(name, path, stat, given ?? formatByName(name), (signal) => files.read(path, { signal }))
     const format = given ?? formatByName(path)
     if (format === undefined)
       throw new SpillwayError("CONFIG", "the file's name does not tell its format", {
@@ -111,9 +111,15 @@ function streamInput(
   path: string | undefined,
   stat: FileStat | undefined,
   format: Format | undefined,
-  open: () => AsyncIterable<unknown>,
+  open: (signal: AbortSignal) => AsyncIterable<unknown>,
 ): Input {
-  return { name, path, stat, bytes: undefined, open: (context) => new StreamReader(name, open(), format, context) }
+  return {
+    name,
+    path,
+    stat,
+    bytes: undefined,
+    open: (context) => new StreamReader(name, open(context.signal), format, context),
+  }
 }
 
 /** Reads what cannot be read twice, in memory of a few batches. Without a format it goes by the first byte that is no space. */
@@ -148,8 +154,7 @@ class StreamReader implements InputReader {
 
   async *#batches(): AsyncGenerator<Batch, void, void> {
     let head: Buffer = Buffer.alloc(0)
-    const stream = this.#stream instanceof Readable ? addAbortSignal(this.#context.signal, this.#stream) : this.#stream
-    for await (const piece of stream) {
+    for await (const piece of this.#stream) {
       const bytes = typeof piece === "string" ? Buffer.from(piece) : (piece as Uint8Array)
       if (this.#decoder !== undefined) {
         yield* this.#decoder.push(bytes)

@@ -1,6 +1,6 @@
 import { hash } from "node:crypto"
 import type { LetterOrigin } from "../dead-letters/letter.ts"
-import { putInteger, putRange } from "./json-text.ts"
+import { putNumber, putRange } from "../core/put-bytes.ts"
 
 /** Digits of an id behind its prefix. */
 export const ID_DIGITS = 32
@@ -29,7 +29,7 @@ export class LetterIds {
     const most = this.#headLength + LONGEST_NUMBER + 1 + to - from
     if (most > this.#hashed.length) this.#grow(most)
     const hashed = this.#hashed
-    let length = putInteger(hashed, this.#headLength, ordinal)
+    let length = putNumber(hashed, this.#headLength, ordinal)
     hashed[length++] = BRACKET
     return hash("sha256", this.#view(putRange(hashed, length, bytes, from, to)))
   }

@@ -8,7 +8,8 @@ import {
   type FieldRanges,
 } from "../core/records.ts"
 import { makeLetter, type LetterOrigin } from "../dead-letters/letter.ts"
-import { putBytes, putInteger, putJsonText, putRange } from "./json-text.ts"
+import { put, putNumber, putRange } from "../core/put-bytes.ts"
+import { putJsonText } from "./json-text.ts"
 import { ID_DIGITS, type LetterIds } from "./letter-ids.ts"
 import { letterLine } from "./letter-line.ts"
 import type { LetterText, LetterTexts } from "./letter-texts.ts"
@@ -23,6 +24,7 @@ const NULL = Buffer.from("null")
 const OFFSET = Buffer.from(',"offset":')
 /** Line and offset. */
 const SPARE_BYTES = 128
+
 /** What the letters of all batches of an input have in common. */
 export interface LettersOfInput {
   readonly origin: LetterOrigin
@@ -42,9 +44,8 @@ export class LetterWriter {
   /** The names of the columns as JSON has them before their values. */
   readonly #leads: readonly Buffer[]
   readonly #leadsLength: number
+  /** Fields without quotes are texts of JSON as they stand. */
   readonly #isPlain: boolean
-  /** Of the record written last: its bytes are a text of JSON as they stand. */
-  #isPlainRecord = false
 
   constructor(batch: Batch, letters: LettersOfInput, output: OutputText) {
     this.#batch = batch
@@ -108,22 +109,22 @@ export class LetterWriter {
     const most = this.#leadsLength + 4 * (to - from) + 5 * this.#leads.length + SPARE_BYTES
     text.room(beforeRecord.length + beforeLine.length + template.length + most)
     const out = text.bytes
-    let at = putBytes(out, text.length, beforeRecord)
-    at = fields === undefined ? putBytes(out, at, NULL) : this.#putRecord(out, at, i, fields)
+    let at = put(out, text.length, beforeRecord)
+    at = fields === undefined ? put(out, at, NULL) : this.#putRecord(out, at, i, fields)
     if (at < 0) return false
     const idAt = at + template.beforeId.length
-    at = putBytes(out, at, beforeLine)
+    at = put(out, at, beforeLine)
     out.write(ids.digits(this.#batch.ordinal(i), bytes, from, to), idAt, ID_DIGITS, "latin1")
     const { line = 0, offset = 0 } = this.#batch.place(i)
-    at = putInteger(out, at, line)
-    at = putBytes(out, at, OFFSET)
-    at = putInteger(out, at, offset)
+    at = putNumber(out, at, line)
+    at = put(out, at, OFFSET)
+    at = putNumber(out, at, offset)
     out[at++] = CLOSE
-    at = putBytes(out, at, template.beforeRaw)
-    const isPlain = fields !== undefined && this.#isPlainRecord
+    at = put(out, at, template.beforeRaw)
+    const isPlain = fields !== undefined && this.#isPlain && !hasQuotes(fields, i)
     at = isPlain ? putRange(out, at, bytes, from, to) : putJsonText(out, at, bytes, from, to, false)
     if (at < 0) return false
-    at = putBytes(out, at, template.behind)
+    at = put(out, at, template.behind)
     out[at++] = LF
     text.length = at
     texts.count(letterText)
@@ -133,17 +134,15 @@ export class LetterWriter {
   #putRecord(out: Buffer, start: number, i: number, { bytes, starts, ends }: FieldRanges): number {
     const leads = this.#leads
     const isPlain = this.#isPlain
-    let flags = 0
     let at = start
     let from = starts[i] as number
     let slot = i * leads.length
     for (const lead of leads) {
-      at = putBytes(out, at, lead)
+      at = put(out, at, lead)
       const end = ends[slot++] as number
       const to = end & FIELD_OFFSET
       const inset = end >= FIELD_QUOTED ? 1 : 0
-      flags |= end
-      if (to - from === 2 * inset) at = putBytes(out, at, NULL)
+      if (to - from === 2 * inset) at = put(out, at, NULL)
       else {
         out[at++] = QUOTE
         if (isPlain && inset === 0) at = putRange(out, at, bytes, from, to)
@@ -154,7 +153,6 @@ export class LetterWriter {
       from = to + 1
     }
     out[at++] = CLOSE
-    this.#isPlainRecord = isPlain && (flags & FIELD_QUOTED) === 0
     return at
   }
 }
@@ -162,5 +160,11 @@ export class LetterWriter {
 /** Behind the last byte of a record that is well formed. */
 const endOf = ({ columns: { length }, ends }: FieldRanges, i: number): number =>
   (ends[(i + 1) * length - 1] as number) & FIELD_OFFSET
+
+/** Whether one of a record's fields is in quotes. */
+function hasQuotes({ columns: { length }, ends }: FieldRanges, i: number): boolean {
+  for (let slot = i * length; slot < (i + 1) * length; slot++) if ((ends[slot] as number) >= FIELD_QUOTED) return true
+  return false
+}
 
 const bufferOf = (bytes: Uint8Array): Buffer => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)

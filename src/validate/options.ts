@@ -33,7 +33,7 @@ export interface ValidateFilesOptions {
   readonly directory: string
   readonly ports: Ports
   readonly signal: AbortSignal
-  /** A piece of it may be overwritten when the next one is asked for. */
+  /** A piece of it may be overwritten when the next one is asked for. It is to end when `signal` says so. */
   readonly stdin: AsyncIterable<unknown>
   readonly stdout: (text: string) => Promise<void>
   readonly on?: (progress: ValidateProgress) => void

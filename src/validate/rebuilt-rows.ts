@@ -9,8 +9,7 @@ import {
 } from "../core/byte-check.ts"
 import { FIELD_DOUBLED, FIELD_OFFSET, FIELD_QUOTED, type FieldRanges } from "../core/records.ts"
 import type { CopyText } from "../engine/pipeline/copy-text.ts"
-import { withoutDoubling } from "../core/doubled-quotes.ts"
-import { putBytes } from "./json-text.ts"
+import { put, putUndoubled } from "../core/put-bytes.ts"
 import type { GoodFormat } from "./good-rows.ts"
 import type { SureColumn, SureRows } from "./short-way.ts"
 
@@ -111,7 +110,7 @@ class RowWriter implements SureRows {
       to--
       if (to - from > LONGEST_FIELD) return false
       if (end >= FIELD_DOUBLED) {
-        to = withoutDoubling(bytes, from, to, this.#scratch, this.#fields.quote)
+        to = putUndoubled(this.#scratch, 0, bytes, from, to, this.#fields.quote)
         source = this.#scratch
         from = 0
       }
@@ -120,7 +119,7 @@ class RowWriter implements SureRows {
       if (!check.optional) return false
       if (this.#json && !check.acceptsNull) return true
       this.#putLead(out, lead)
-      if (this.#json) this.#at = putBytes(out, this.#at, NULL)
+      if (this.#json) this.#at = put(out, this.#at, NULL)
       return true
     }
     const verdict = end >= FIELD_QUOTED ? check.judge(source, from, to) : unquoted(source, from, to)

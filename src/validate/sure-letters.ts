@@ -1,5 +1,5 @@
 import { BEYOND_ASCII, SURE, unquotedJudges, type ByteCheck, type ByteJudge } from "../core/byte-check.ts"
-import { type RecordSchema } from "../core/contracts.ts"
+import type { RecordSchema } from "../core/contracts.ts"
 import {
   DecodeFault,
   FIELD_DOUBLED,
@@ -9,7 +9,7 @@ import {
   type Fault,
   type FieldRanges,
 } from "../core/records.ts"
-import { withoutDoubling } from "../core/doubled-quotes.ts"
+import { putUndoubled } from "../core/put-bytes.ts"
 import type { LetterWriter } from "./letter-writer.ts"
 import type { Faults } from "./short-way.ts"
 
@@ -220,7 +220,7 @@ class DoubtfulValues {
   #lookInQuotes(column: number, from: number, to: number, end: number): boolean {
     if (end < FIELD_DOUBLED) return this.#look(this.#quoted, column, from, to)
     if (to - from > LONGEST_VALUE) return false
-    const length = withoutDoubling(this.#fields.bytes, from, to, this.#scratch, QUOTE)
+    const length = putUndoubled(this.#scratch, 0, this.#fields.bytes, from, to, QUOTE)
     // One that has to be looked up would have to be kept.
     return this.#isSure((this.#quoted[column] as ByteJudge)(this.#scratch, 0, length))
   }

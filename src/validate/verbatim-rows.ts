@@ -9,7 +9,7 @@ import {
 } from "../core/byte-check.ts"
 import { FIELD_DOUBLED, FIELD_OFFSET, FIELD_QUOTED, type FieldRanges } from "../core/records.ts"
 import type { CopyText } from "../engine/pipeline/copy-text.ts"
-import { withoutDoubling } from "../core/doubled-quotes.ts"
+import { putUndoubled } from "../core/put-bytes.ts"
 import { RowCopier } from "./row-copier.ts"
 import type { SureColumn, SureRows } from "./short-way.ts"
 
@@ -99,7 +99,7 @@ export class VerbatimRows implements SureRows {
       return check.optional
     }
     const doubled = end >= FIELD_DOUBLED
-    const length = doubled ? withoutDoubling(bytes, from + 1, to - 1, this.#scratch, QUOTE) : 0
+    const length = doubled ? putUndoubled(this.#scratch, 0, bytes, from + 1, to - 1, QUOTE) : 0
     const verdict = doubled ? check.judge(this.#scratch, 0, length) : check.judge(bytes, from + 1, to - 1)
     if ((verdict & SURE) === 0 || ((verdict & BEYOND_ASCII) !== 0 && !this.#fields.isUtf8())) return false
     if ((verdict & CSV_QUOTES) !== 0) return true

@@ -1,3 +1,5 @@
+import { once } from "node:events"
+import { Worker } from "node:worker_threads"
 import fc from "fast-check"
 import { afterEach, describe, expect, it } from "vitest"
 import { systemClock } from "../../src/core/clock.ts"
@@ -121,6 +123,44 @@ describe("the next page is asked for before the present one is parsed", () => {
     expect(happened.toSorted()).toEqual(
       [1, 2, 3, 1, 2, 3].map((page, i) => `${i < 3 ? "asked for" : "parsed"} ${page}`),
     )
+  })
+
+  it("it has reached the server by then", async () => {
+    // A server of its own thread answers while this one stands still.
+    const reached = new Int32Array(new SharedArrayBuffer(4))
+    const server = new Worker(
+      `const { createServer } = require("node:http")
+       const { parentPort, workerData: reached } = require("node:worker_threads")
+       const server = createServer((request, response) => {
+         const page = Number(new URL(request.url, "http://localhost").searchParams.get("page"))
+         Atomics.store(reached, 0, page)
+         Atomics.notify(reached, 0)
+         response.setHeader("content-type", "application/json")
+         response.end(JSON.stringify({ items: [{ id: page }], more: page < 4 }))
+       })
+       server.listen(0, "127.0.0.1", () => parentPort.postMessage(server.address().port))`,
+      { eval: true, workerData: reached },
+    )
+    try {
+      const [port] = (await once(server, "message")) as [number]
+      const askedWhileParsed: number[] = []
+      const itemsOf = (body: unknown): unknown => {
+        const { items: found } = body as { items: { id: number }[] }
+        const page = found[0]?.id ?? 0
+        if (page < 4) Atomics.wait(reached, 0, page, 5_000)
+        askedWhileParsed.push(Atomics.load(reached, 0))
+        return found
+      }
+      const source = rest({
+        url: `http://127.0.0.1:${port}/items`,
+        paginate: pageNumber({ more: "more" }),
+        items: itemsOf,
+      })
+      await readAll(source, contextOf().context)
+      expect(askedWhileParsed).toEqual([2, 3, 4, 4])
+    } finally {
+      await server.terminate()
+    }
   })
 
   it("what was asked for in vain is thrown away, where the page as a whole says otherwise", async () => {

@@ -22,6 +22,17 @@ interface Letter {
 const product = (folder: Folder, ...args: readonly string[]): ReturnType<typeof spillway> =>
   spillway(["validate", "--schema", "builtins.ProductRecord", ...args], {}, folder.path)
 
+/** Validates what is written to its standard input. */
+function piped(folder: Folder, ...args: readonly string[]) {
+  const all = [MAIN, "validate", "--in-file", "-", "--schema", "builtins.ProductRecord", ...args]
+  const child = spawn(process.execPath, all, { cwd: folder.path, stdio: "pipe" })
+  const told = { stdout: "", stderr: "" }
+  child.stdout.on("data", (chunk: Buffer) => (told.stdout += chunk.toString()))
+  child.stderr.on("data", (chunk: Buffer) => (told.stderr += chunk.toString()))
+  const ended = new Promise<number | null>((resolve) => child.on("close", (code) => resolve(code)))
+  return { child, told, ended }
+}
+
 describe("spillway validate", () => {
   it("splits the sample into good records and dead letters", async () => {
     await using folder = await Folder.of()
@@ -214,25 +225,7 @@ describe("spillway validate", () => {
     const content = Buffer.from(HEADER + rows.join(""))
     await using folder = await Folder.of({ "data.csv": content.toString() })
     const file = await product(folder, "--in-file", "data.csv", "--good-out", "file.csv", "--report", "json")
-    const child = spawn(
-      process.execPath,
-      [
-        MAIN,
-        "validate",
-        "--in-file",
-        "-",
-        "--schema",
-        "builtins.ProductRecord",
-        "--good-out",
-        "pipe.csv",
-        "--report",
-        "json",
-      ],
-      { cwd: folder.path, stdio: ["pipe", "pipe", "inherit"] },
-    )
-    let told = ""
-    child.stdout.on("data", (chunk: Buffer) => (told += chunk.toString()))
-    const ended = new Promise<number | null>((resolve) => child.on("close", (code) => resolve(code)))
+    const { child, told, ended } = piped(folder, "--good-out", "pipe.csv", "--report", "json")
     // The first pieces are small; then the pipe is full all the time.
     for (let at = 0; at < content.length;) {
       const length = at < 2_000 ? 1 + Math.floor(random.next() * 20) : content.length
@@ -242,32 +235,14 @@ describe("spillway validate", () => {
     child.stdin.end()
     expect(await ended).toBe(1)
     const counts = ({ read, good, bad }: { read: number; good: number; bad: number }) => ({ read, good, bad })
-    expect(counts(JSON.parse(told) as never)).toEqual(counts(JSON.parse(file.stdout) as never))
+    expect(counts(JSON.parse(told.stdout) as never)).toEqual(counts(JSON.parse(file.stdout) as never))
     expect(await folder.read("pipe.csv")).toBe(await folder.read("file.csv"))
-    expect(counts(JSON.parse(told) as never)).toEqual({ read: 200_000, good: 196_000, bad: 4_000 })
+    expect(counts(JSON.parse(told.stdout) as never)).toEqual({ read: 200_000, good: 196_000, bad: 4_000 })
   })
 
   it("stopped in the middle of an endless pipe, leaves nothing behind", async () => {
     await using folder = await Folder.of()
-    const child = spawn(
-      process.execPath,
-      [
-        MAIN,
-        "validate",
-        "--in-file",
-        "-",
-        "--schema",
-        "builtins.ProductRecord",
-        "--good-out",
-        "good.csv",
-        "--dead-letter",
-        "bad.jsonl",
-      ],
-      { cwd: folder.path, stdio: ["pipe", "ignore", "pipe"] },
-    )
-    let told = ""
-    child.stderr.on("data", (chunk: Buffer) => (told += chunk.toString()))
-    const ended = new Promise<number | null>((resolve) => child.on("close", (code) => resolve(code)))
+    const { child, told, ended } = piped(folder, "--good-out", "good.csv", "--dead-letter", "bad.jsonl")
     const rows = Buffer.from("a,Desk,1,1,\nb,Desk,x,1,\n".repeat(20_000))
     child.stdin.on("error", () => undefined)
     const feed = (): void => {
@@ -292,7 +267,7 @@ describe("spillway validate", () => {
     await expect.poll(written, { timeout: 30_000 }).toBeGreaterThan(1_000_000)
     child.kill("SIGINT")
     expect(await ended).toBe(130)
-    expect(told).toContain("error[CANCELLED]: the validation was stopped")
+    expect(told.stderr).toContain("error[CANCELLED]: the validation was stopped")
     expect(await folder.list()).toEqual([])
   })
 })

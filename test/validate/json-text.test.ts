@@ -1,6 +1,6 @@
 import fc from "fast-check"
 import { describe, expect, it } from "vitest"
-import { putInteger, putJsonText } from "../../src/validate/json-text.ts"
+import { putJsonText } from "../../src/validate/json-text.ts"
 
 const out = Buffer.alloc(4096)
 
@@ -22,24 +22,6 @@ describe("text of JSON from bytes", () => {
       fc.property(texts, fc.boolean(), (text, doubled) => {
         const expected = JSON.stringify(text).slice(1, -1)
         expect(written(text, doubled)).toBe(/[\0-\x08\x0b\x0c\x0e-\x1f]/.test(text) ? undefined : expected)
-      }),
-    )
-  })
-})
-
-describe("a whole number from bytes", () => {
-  it("is that of String", () => {
-    const numbers = fc.oneof(
-      fc.nat(1000),
-      fc.nat(),
-      fc.maxSafeNat(),
-      fc.nat(15).map((n) => 10 ** n),
-      fc.nat(15).map((n) => 10 ** n - 1),
-      fc.constantFrom(0, 2 ** 31 - 1, 2 ** 31, 2 ** 32),
-    )
-    fc.assert(
-      fc.property(numbers, (number) => {
-        expect(out.toString("latin1", 3, putInteger(out, 3, number))).toBe(String(number))
       }),
     )
   })

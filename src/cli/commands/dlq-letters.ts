@@ -22,6 +22,7 @@ import {
   type LetterOptions,
 } from "../letter-options.ts"
 import type { Outcome } from "../output.ts"
+import { standardInput } from "../standard-input.ts"
 import { locateFolder } from "../project.ts"
 import { columns, cut } from "../table.ts"
 import { sampleDetail } from "../triage-text.ts"
@@ -236,7 +237,7 @@ async function importFile(host: Host, file: string, pipeline: string): Promise<O
   const directory = await locateFolder(host.projectOption, host.directory, files)
   const path = file === "-" ? file : resolve(host.directory, file)
   const outcome = await withDatabase(host, directory, (session) =>
-    importLetters(session, { files, path, stdin: process.stdin, pipeline, now: clock.now() }),
+    importLetters(session, { files, path, stdin: standardInput(), pipeline, now: clock.now() }),
   )
   const { read, added, known, unread, unreadCount } = outcome
   for (const { where, reason } of unread) host.output.warn(`${visible(where)}: ${reason}`)

@@ -17,6 +17,7 @@ import {
 } from "../letter-options.ts"
 import { suggestion } from "../nearest.ts"
 import type { Outcome } from "../output.ts"
+import { standardInput } from "../standard-input.ts"
 import { locateFolder } from "../project.ts"
 import { sinceDate } from "../since.ts"
 import { dimensions, stateMark, triageText, type Dimension, type TriageView } from "../triage-text.ts"
@@ -122,7 +123,7 @@ async function ofFiles(host: Host, file: string, options: TriageOptions, samples
   const { group } = options
   const chosen = selectionOf(options, undefined, now)
   const report = await triageFiles(
-    { files: host.ports.files, path, stdin: process.stdin },
+    { files: host.ports.files, path, stdin: standardInput() },
     {
       samples,
       groups: GROUPS_REPORTED,

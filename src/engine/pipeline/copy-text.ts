@@ -1,11 +1,10 @@
+import { putRange } from "../../core/put-bytes.ts"
+
 /** Lines gathered as a string until they are worth a write: many small strings that live on would keep the collector busy. */
 const GATHERED_LINES = 64
 const FIRST_BYTES = 256 * 1024
 /** A larger one is not kept for what comes next. */
 const MOST_BYTES_KEPT = 4 * 1024 * 1024
-
-/** Bytes that are copied one by one. */
-const SHORT = 40
 
 /** COPY text under construction: bytes, not a string per line. */
 export class CopyText {
@@ -44,12 +43,7 @@ export class CopyText {
   /** Adds bytes of `source`. */
   copy(source: Buffer, from: number, to: number): void {
     this.room(to - from)
-    const out = this.bytes
-    let at = this.length
-    this.length += to - from
-    // Calling out for a few bytes costs more than they do.
-    if (to - from > SHORT) source.copy(out, at, from, to)
-    else while (from < to) out[at++] = source[from++] as number
+    this.length = putRange(this.bytes, this.length, source, from, to)
   }
 
   /** Adds a byte. */

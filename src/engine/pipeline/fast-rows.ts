@@ -8,9 +8,9 @@ import {
   WITH_SUFFIX,
   type ByteJudge,
 } from "../../core/byte-check.ts"
-import { withoutDoubling } from "../../core/doubled-quotes.ts"
+import { put, putUndoubled } from "../../core/put-bytes.ts"
 import { FIELD_DOUBLED, FIELD_OFFSET, FIELD_QUOTED, type Batch, type FieldRanges } from "../../core/records.ts"
-import { put, putEscaped, putNull, TAB } from "./copy-bytes.ts"
+import { putEscaped, putNull, TAB } from "./copy-bytes.ts"
 import type { Pipeline } from "../definition.ts"
 import { newColumnCheck, type NewColumns } from "./new-columns.ts"
 import type { RecordPath } from "./record-path.ts"
@@ -152,7 +152,7 @@ function rowWriter(
         }
         if (to - from > LONGEST_FIELD) return false
         if (end >= FIELD_DOUBLED) {
-          to = withoutDoubling(bytes, from, to, unquoted, fields.quote)
+          to = putUndoubled(unquoted, 0, bytes, from, to, fields.quote)
           from = 0
           content = unquoted
         }

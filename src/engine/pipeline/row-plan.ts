@@ -1,5 +1,6 @@
 import type { ByteCheck } from "../../core/byte-check.ts"
-import { between, LINE_FEED, put, putNumber, ZERO } from "./copy-bytes.ts"
+import { put, putNumber } from "../../core/put-bytes.ts"
+import { between, LINE_FEED, ZERO } from "./copy-bytes.ts"
 import type { CopyText } from "./copy-text.ts"
 import type { NewColumns } from "./new-columns.ts"
 

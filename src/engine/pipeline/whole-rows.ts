@@ -10,9 +10,9 @@ import {
   type ByteCheck,
   type ByteJudge,
 } from "../../core/byte-check.ts"
-import { withoutDoubling } from "../../core/doubled-quotes.ts"
+import { put, putRange, putUndoubled } from "../../core/put-bytes.ts"
 import { FIELD_DOUBLED, FIELD_OFFSET, FIELD_QUOTED, type Batch, type FieldRanges } from "../../core/records.ts"
-import { put, putEscaped, putNull } from "./copy-bytes.ts"
+import { putEscaped, putNull } from "./copy-bytes.ts"
 import {
   LONGEST_FIELD,
   lineageWriter,
@@ -22,8 +22,6 @@ import {
   type RowWriter,
 } from "./row-plan.ts"
 
-/** Copying fewer bytes one by one is faster than calling out. */
-const SHORT = 40
 /** Bits of a verdict that say that a field is not written as it stands; all from `CUT_SHIFT` on are among them. */
 const DIFFERENT = COPY_ESCAPES | COPY_FIRST_BYTE | WITH_SUFFIX | (-1 << CUT_SHIFT)
 
@@ -50,10 +48,7 @@ export function wholeRowWriter(
   let at = 0
 
   const copy = (from: number, to: number): void => {
-    if (to - from > SHORT) {
-      bytes.copy(out, at, from, to)
-      at += to - from
-    } else while (from < to) out[at++] = bytes[from++] as number
+    at = putRange(out, at, bytes, from, to)
   }
 
   const isRight = (verdict: number): boolean =>
@@ -74,7 +69,7 @@ export function wholeRowWriter(
   const writeQuoted = (check: ByteCheck, from: number, to: number, doubled: boolean): boolean => {
     let content = bytes
     if (doubled) {
-      to = withoutDoubling(bytes, from, to, unquoted, quote)
+      to = putUndoubled(unquoted, 0, bytes, from, to, quote)
       from = 0
       content = unquoted
     }

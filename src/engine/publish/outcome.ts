@@ -1,9 +1,8 @@
-import { SpillwayError } from "../../core/errors.ts"
+import { reportedError, SpillwayError } from "../../core/errors.ts"
 import { addCounts, imbalance, zeroCounts, type Counts } from "../../core/events.ts"
 import type { PartitionOutcome } from "../../ledger/partitions.ts"
 import { addNumbers } from "../../ledger/progress.ts"
 import type { PublishResult } from "../../postgres/publish-counts.ts"
-import { reportedError } from "../report.ts"
 import type { Group, GroupMember, RunningTotals } from "../run-context.ts"
 
 /** Where everything is published or nothing: one that is held holds the others. */

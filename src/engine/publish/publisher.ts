@@ -1,4 +1,4 @@
-import { asSpillwayError, SpillwayError } from "../../core/errors.ts"
+import { reportedError, asSpillwayError, SpillwayError } from "../../core/errors.ts"
 import { zeroCounts, type Counts } from "../../core/events.ts"
 import { replayedLetters } from "../../ledger/dead-letters.ts"
 import { releaseLeases } from "../../ledger/leases.ts"
@@ -19,7 +19,6 @@ import { addNewColumns, noteNewColumns, requireNewColumns, tellNewColumns } from
 import { writeLetters } from "./letters.ts"
 import { countsOf, holdAllWithOne, nextTotals, outcomeOf, requireBalance } from "./outcome.ts"
 import { requireBuilt } from "./reconcile.ts"
-import { reportedError } from "../report.ts"
 import {
   leaseLost,
   StagingLost,
