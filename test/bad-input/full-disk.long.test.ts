@@ -15,9 +15,11 @@ import { systemClock, systemPorts, type Clock } from "../../src/testing/index.ts
 import { testDatabaseUrl } from "../postgres/server.ts"
 
 const command = promisify(execFile)
+const clients = new Map<string, pg.Client>()
 const cleanups: (() => Promise<unknown>)[] = []
 afterEach(async () => {
   for (const cleanup of cleanups.splice(0).reverse()) await cleanup()
+  for (const url of [...clients.keys()]) await disconnect(url)
 })
 
 /** A disk of its own of so many MB, in memory. Needs the right to mount. */
@@ -61,14 +63,24 @@ const hastyClock: Clock = {
 }
 const ports = { ...systemPorts, clock: hastyClock }
 
+/** By one connection for each address, made before its disk is full: a server without room may refuse a new one, too. */
 async function query<T>(url: string, sql: string): Promise<T[]> {
-  const client = new pg.Client({ connectionString: url })
-  await client.connect()
-  try {
-    return (await client.query(sql)).rows as T[]
-  } finally {
-    await client.end()
+  let client = clients.get(url)
+  if (client === undefined) {
+    client = new pg.Client({ connectionString: url })
+    clients.set(url, client)
+    // One whose server ended is not asked again.
+    client.on("error", () => clients.delete(url))
+    await client.connect()
   }
+  return (await client.query(sql)).rows as T[]
+}
+
+/** To drop what it is connected to. */
+async function disconnect(url: string): Promise<void> {
+  const client = clients.get(url)
+  clients.delete(url)
+  await client?.end()
 }
 
 /** Whole files only, or no table at all. */
@@ -112,6 +124,7 @@ test("no room for tables: RESOURCE with a hint, whole files or nothing; with roo
   cleanups.push(() => query(admin, `DROP DATABASE ${name} WITH (FORCE)`))
   const url = new URL(admin)
   url.pathname = `/${name}`
+  cleanups.push(() => disconnect(url.href))
   const session = await database(url.href).connect()
   await migrate(session, migrations)
   await session.end()
@@ -125,6 +138,7 @@ test("no room for tables: RESOURCE with a hint, whole files or nothing; with roo
       ...(partitions ? { partitions } : {}),
     })
   expect(await run(["a.csv"])).toMatchObject({ status: "completed", counts: { inserted: ROWS } })
+  expect(await wholeFiles(url.href)).toEqual(["a.csv"])
   const full = await run()
   expect(full).toMatchObject({
     status: "failed",
