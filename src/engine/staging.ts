@@ -78,7 +78,7 @@ export class Staging {
         const { rows } = await session.query(`SELECT FROM pg_class WHERE oid = to_regclass($1)`, [staging])
         if (rows.length === 0) {
           if ([...resumed.values()].some((p) => p.groupNo === group.number)) throw new StagingLost("its table")
-          await createStaging(session, staging, target, await inspectTarget(session, target), runId)
+          await createStaging(session, staging, target, await inspectTarget(session, target))
         }
         for (const member of group.members) {
           const before = resumed.get(member.plan.partition.key)

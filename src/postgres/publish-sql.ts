@@ -5,6 +5,8 @@ export interface PublishRequest {
   /** The staging table, schema-qualified and quoted. It holds the rows of `sources` and no others, and is gone afterwards. */
   readonly staging: string
   readonly target: Target
+  /** The run, or the replay, that the rows are of. */
+  readonly runId: string
   /** The `_source` values being published. */
   readonly sources: readonly string[]
   /** Those of them whose earlier rows are replaced. */

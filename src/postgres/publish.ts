@@ -26,6 +26,7 @@ import {
   indexSource,
   inspectTarget,
   qualifiedName,
+  stampRun,
   type Target,
 } from "./target.ts"
 
@@ -50,6 +51,7 @@ export async function lockTarget(session: Session, target: Pick<Target, "schema"
 export async function publishStaging(session: Session, request: PublishRequest): Promise<PublishResult> {
   const { target } = request
   await session.query(`SET LOCAL work_mem = '${WORK_MEMORY}'; SET LOCAL maintenance_work_mem = '${WORK_MEMORY}'`)
+  await stampRun(session, request.staging, request.runId)
   if (!(await inspectTarget(session, target))) {
     const adopted = await adoptStaging(session, request)
     if (adopted !== undefined) return adopted

@@ -32,24 +32,27 @@ export const APPEND_KEY = ["_source", "_position", "_item"] as const
 
 export const qualifiedName = (target: Target): string => quoteTable(target.schema, target.name)
 
-/** Every row of a staging table has the same run: a default there, which spares sending it with each. */
+/** All staged rows are of the same run: the column comes with `stampRun`, and none of them takes room for it. */
 const RUN_COLUMN = "_run_id"
 
-/** The columns that are copied into staging, in order. */
-export const copiedColumns = (target: Target): string[] => allColumns(target).filter((name) => name !== RUN_COLUMN)
+/** The columns of a staging table that are written, in order. */
+export const stagedColumns = (target: Target): string[] => allColumns(target).filter((name) => name !== RUN_COLUMN)
 
-/** All columns in the order in which rows are staged. */
+/** All columns of the table: those of the data, and lineage behind them. */
 export const allColumns = (target: Target): string[] => [
   ...target.columns.map((column) => column.name),
   ...lineage(target).map((column) => column.name),
 ]
 
-const definitions = (target: Target): string[] => [
-  ...target.columns.map(
-    (column) => `${quoteIdentifier(column.name)} ${column.type}${column.nullable ? "" : " NOT NULL"}`,
-  ),
-  ...lineage(target).map((column) => `${quoteIdentifier(column.name)} ${column.type} NOT NULL`),
-]
+const definition = ({ name, type, nullable = false }: { name: string; type: string; nullable?: boolean }): string =>
+  `${quoteIdentifier(name)} ${type}${nullable ? "" : " NOT NULL"}`
+
+/** What the columns are, for CREATE TABLE. */
+const definitions = (target: Target, except?: string): string =>
+  [...target.columns, ...lineage(target)]
+    .filter(({ name }) => name !== except)
+    .map(definition)
+    .join(", ")
 
 const keyList = (target: Target): string => target.key.map(quoteIdentifier).join(", ")
 
@@ -174,7 +177,7 @@ export async function createSchema(session: Session, target: Target): Promise<vo
 /** Creates the target, empty and with its key. */
 export async function createTarget(session: Session, target: Target): Promise<void> {
   await createSchema(session, target)
-  await session.query(`CREATE TABLE ${qualifiedName(target)} (${definitions(target).join(", ")})`)
+  await session.query(`CREATE TABLE ${qualifiedName(target)} (${definitions(target)})`)
   if (target.key.length > 0) await session.query(addKey(target))
   await indexSource(session, target)
 }
@@ -185,7 +188,7 @@ export async function indexSource(session: Session, target: Target): Promise<voi
 }
 
 /**
- * Creates a staging table for the rows of a run. For an existing target it takes the target's own types and CHECK
+ * Creates a staging table for the rows of a run, without the column that names it. For an existing target it takes the target's own types and CHECK
  * constraints, so that what the table would refuse is refused while single records can still be told apart. For a missing
  * target it is without a key, so that it can become the table.
  *
@@ -197,20 +200,26 @@ export async function createStaging(
   staging: string,
   target: Target,
   targetExists: boolean,
-  runId: string,
 ): Promise<void> {
   if (targetExists) {
     await session.query(`CREATE TABLE ${staging} (LIKE ${qualifiedName(target)} INCLUDING CONSTRAINTS)`)
+    await session.query(`ALTER TABLE ${staging} DROP COLUMN ${RUN_COLUMN}`)
     const ours = new Set(allColumns(target))
     const others = ((await existingColumns(session, target)) ?? []).filter((column) => !ours.has(column.name))
     // Columns that the pipeline does not fill get their defaults when the rows are inserted, not in staging.
     for (const column of others)
       await session.query(`ALTER TABLE ${staging} ALTER COLUMN ${quoteIdentifier(column.name)} DROP NOT NULL`)
-  } else await session.query(`CREATE TABLE ${staging} (${definitions(target).join(", ")})`)
+  } else await session.query(`CREATE TABLE ${staging} (${definitions(target, RUN_COLUMN)})`)
   // Vacuuming what is published or dropped in a moment costs as much as copying part of it, and publishing would wait for it.
-  await session.query(
-    `ALTER TABLE ${staging} ALTER COLUMN ${RUN_COLUMN} SET DEFAULT ${quoteLiteral(runId)}, SET (autovacuum_enabled = off)`,
-  )
+  await session.query(`ALTER TABLE ${staging} SET (autovacuum_enabled = off)`)
+}
+
+/**
+ * Gives staged rows the run that they are of. The column is added with a default, which PostgreSQL keeps once for all rows that
+ * are there by then: no row is written, and where staging becomes the table, none of them ever holds the run's id itself.
+ */
+export async function stampRun(session: Session, staging: string, runId: string): Promise<void> {
+  await session.query(`ALTER TABLE ${staging} ADD COLUMN ${RUN_COLUMN} text NOT NULL DEFAULT ${quoteLiteral(runId)}`)
 }
 
 /** Takes from a staging table that has become the target what only staging needs. */

@@ -5,7 +5,7 @@ import { stageLetters } from "../../ledger/dead-letters.ts"
 import { addTally, zeroTally, type StagedProgress } from "../../ledger/progress.ts"
 import { addedColumns, addToStaging } from "../../postgres/evolve.ts"
 import { quoteIdentifier, quoteLiteral } from "../../postgres/quote.ts"
-import { copiedColumns } from "../../postgres/target.ts"
+import { stagedColumns } from "../../postgres/target.ts"
 import type { Connection } from "../connection.ts"
 import { copyBatch, type BatchToCopy } from "./copy-batch.ts"
 import { secretFields, type Pipeline } from "../definition.ts"
@@ -210,7 +210,7 @@ export class PipelineStager implements Stager {
   }
 
   #copySql(group: Group, delimiter: string): string {
-    const names = copiedColumns(group.target).map(quoteIdentifier).join(", ")
+    const names = stagedColumns(group.target).map(quoteIdentifier).join(", ")
     return `COPY ${stagingTable(this.context.runNo, group.number)} (${names}) FROM STDIN (DELIMITER ${quoteLiteral(delimiter)})`
   }
 }

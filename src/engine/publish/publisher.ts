@@ -289,6 +289,7 @@ export class Publisher {
     const result = await publishStaging(session, {
       staging,
       target,
+      runId,
       tracked: await trackedSlices(session, load.table),
       exclusive: load.kind === "model",
       sources: published.map((member) => member.plan.partition.key),

@@ -7,7 +7,7 @@ import type { PublishRequest } from "../../postgres/publish-sql.ts"
 import { lockTarget, outdatedRows, publishStaging } from "../../postgres/publish.ts"
 import { quoteIdentifier } from "../../postgres/quote.ts"
 import type { Session } from "../../postgres/session.ts"
-import { copiedColumns, createStaging, inspectTarget } from "../../postgres/target.ts"
+import { stagedColumns, createStaging, inspectTarget } from "../../postgres/target.ts"
 import { copyBatch } from "../pipeline/copy-batch.ts"
 import { judgeGroup } from "../publish/gate.ts"
 import type { LoadFacts } from "../run-context.ts"
@@ -59,11 +59,11 @@ async function load(
   context: ReplayContext,
   letters: readonly ReplayedLetter[],
 ): Promise<LetterResult[]> {
-  const { target, source, replayId } = context
+  const { target, source } = context
   const staging = `ops_staging.replay_${source.ports.random.hex(8)}`
-  await createStaging(session, staging, target, await inspectTarget(session, target), replayId)
+  await createStaging(session, staging, target, await inspectTarget(session, target))
   const forcedSeq = context.force ? (await takePartitionNumbers(session, 1))[0] : undefined
-  const names = copiedColumns(target).map(quoteIdentifier).join(", ")
+  const names = stagedColumns(target).map(quoteIdentifier).join(", ")
   const { taken, left } = await takeLetters(
     session,
     context,
@@ -100,6 +100,7 @@ async function publish(
   const request: PublishRequest = {
     staging,
     target,
+    runId: replayId,
     sources: [...new Set(good.map(({ partition }) => partition))],
     replaced: [],
     adds: true,
