@@ -133,6 +133,8 @@ export interface Source {
 
 /** Batches in order. Each may be a view over memory that is used again: it is done with when the next is asked for. */
 export interface PartitionReader extends AsyncIterable<Batch> {
+  /** Begins to make the next batch before it is asked for, while the last one is still in use. Undefined, or without effect, where that cannot be. */
+  prepare?(): void
   /** The columns the partition says it has (a CSV header), once the first batch or the end was reached; undefined where there are none. */
   readonly columns: readonly string[] | undefined
   /** What the source is to be told when it lists the partition again: asked for at the end of the reading, committed with its rows. */
@@ -171,8 +173,8 @@ export interface Decoder {
   /** The column names, once they were read; undefined where the format has none. */
   readonly columns: readonly string[] | undefined
   /**
-   * Takes the next bytes (copied) and gives the batches that are complete. They are views over the decoder's memory: done with
-   * when the next bytes are pushed.
+   * Takes the next bytes (copied) and gives the batches that are complete. They are views over the decoder's memory, which stay
+   * as they are while the next bytes are pushed, and are done with at the push after that.
    */
   push(chunk: Uint8Array): Batch[]
   /** No more bytes: gives what is left. */

@@ -31,7 +31,7 @@ export interface RecordCutter {
   cut(bytes: Buffer, final: boolean): Cut
   /** A batch of one: the line at the cursor, which was too long. */
   oversize(line: OversizeLine): Batch
-  /** The batches cut so far are done with: what they lie in can be used again. */
+  /** The batches cut before the last call are done with: what they lie in can be used again. */
   recycle(): void
 }
 

@@ -14,7 +14,25 @@ const WORD = 4
 const ONES = 0x01010101
 const HIGH_BITS = 0x80808080 | 0
 
-/** Gathers the offsets of the records of batches, one after the other in the same memory until it is recycled. */
+/** Memory for the offsets of records and, as the scanner writes them, of their fields. */
+interface Offsets {
+  starts: Uint32Array<ArrayBuffer>
+  ends: Uint32Array<ArrayBuffer>
+  lines: Uint32Array<ArrayBuffer>
+  fields: Uint32Array<ArrayBuffer>
+}
+
+const FIRST_RECORDS = 1024
+const FIRST_FIELDS = 1 << 16
+
+const newOffsets = (): Offsets => ({
+  starts: new Uint32Array(FIRST_RECORDS),
+  ends: new Uint32Array(FIRST_RECORDS),
+  lines: new Uint32Array(FIRST_RECORDS),
+  fields: new Uint32Array(FIRST_FIELDS),
+})
+
+/** Gathers the offsets of the records of batches, one after the other, in two pieces of memory that take turns. */
 export class CsvDraft {
   /** Records of the batch under construction. */
   length = 0
@@ -24,9 +42,8 @@ export class CsvDraft {
   readonly #scanner: RecordScanner
   #width = 0
   #firstLine = 0
-  #starts = new Uint32Array(1024)
-  #ends = new Uint32Array(1024)
-  #lines = new Uint32Array(1024)
+  #offsets = newOffsets()
+  #other = newOffsets()
   #faults = new Map<number, DecodeFault>()
   /** Whether a record without a fault is odd, as the scanner says. */
   #isOdd = false
@@ -34,6 +51,7 @@ export class CsvDraft {
 
   constructor(scanner: RecordScanner) {
     this.#scanner = scanner
+    scanner.fields = this.#offsets.fields
   }
 
   /** Starts a batch at physical line `line`, whose records have `width` fields. */
@@ -47,8 +65,14 @@ export class CsvDraft {
     this.#scanner.isOdd = this.#isOdd = false
   }
 
-  /** The batches gathered so far are done with. */
+  /** The batches gathered before the last call are done with; those since stay as they are until the next. */
   recycle(): void {
+    const offsets = this.#offsets
+    // The scanner may have made them larger.
+    offsets.fields = this.#scanner.fields
+    this.#offsets = this.#other
+    this.#other = offsets
+    this.#scanner.fields = this.#offsets.fields
     this.length = this.#first = this.#firstField = 0
   }
 
@@ -65,9 +89,7 @@ export class CsvDraft {
    */
   addPlain(bytes: Buffer, from: number, line: number, limits: PlainLimits): number {
     const { delimiter, quote, fields } = this.#scanner
-    const starts = this.#starts
-    const ends = this.#ends
-    const lines = this.#lines
+    const { starts, ends, lines } = this.#offsets
     const width = this.#width
     const firstLine = this.#firstLine
     const highest = Math.max(delimiter, quote < 256 ? quote : 0, LF)
@@ -129,10 +151,10 @@ export class CsvDraft {
   /** Adds a record: the offsets of its first byte and its end, its physical line, and what is wrong with it. */
   add(start: number, end: number, line: number, fault: DecodeFault | undefined): void {
     const i = this.#first + this.length
-    if (i === this.#starts.length) this.#grow()
-    this.#starts[i] = start
-    this.#ends[i] = end
-    this.#lines[i] = line - this.#firstLine
+    const { starts, ends, lines } = i < this.#offsets.starts.length ? this.#offsets : this.#grow()
+    starts[i] = start
+    ends[i] = end
+    lines[i] = line - this.#firstLine
     if (fault === undefined) this.#isOdd = this.#scanner.isOdd
     else {
       this.#faults.set(this.length, fault)
@@ -141,25 +163,28 @@ export class CsvDraft {
     this.length++
   }
 
-  /** The batch, as offsets into `bytes`; stays as it is until `recycle`. */
+  /** The batch, as offsets into `bytes`. */
   offsets(bytes: Buffer): CsvOffsets {
     const from = this.#first
     const to = from + this.length
+    const { starts, ends, lines } = this.#offsets
     return {
       bytes,
-      starts: this.#starts.subarray(from, to),
-      ends: this.#ends.subarray(from, to),
-      lines: this.#lines.subarray(from, to),
+      starts: starts.subarray(from, to),
+      ends: ends.subarray(from, to),
+      lines: lines.subarray(from, to),
       fields: this.#scanner.fields.subarray(this.#firstField, this.#firstField + this.length * this.#width),
       isOdd: this.#isOdd,
       faults: this.#faults,
     }
   }
 
-  #grow(): void {
-    this.#starts = doubled(this.#starts)
-    this.#ends = doubled(this.#ends)
-    this.#lines = doubled(this.#lines)
+  #grow(): Offsets {
+    const offsets = this.#offsets
+    offsets.starts = doubled(offsets.starts)
+    offsets.ends = doubled(offsets.ends)
+    offsets.lines = doubled(offsets.lines)
+    return offsets
   }
 }
 

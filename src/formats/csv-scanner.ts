@@ -33,7 +33,7 @@ export class RecordScanner {
   /** 256: nothing quotes. */
   readonly quote: number
   /** Field ends (with flags) are written from `slot` on, at most `width` of them. */
-  fields = new Uint32Array(1 << 16)
+  fields = new Uint32Array(0)
   slot = 0
   width = 0
   /** Fields seen, which may be more or fewer than `width`. */

@@ -3,11 +3,12 @@ const MOST_BYTES_KEPT = 8 * 1024 * 1024
 const FIRST_BYTES = 64 * 1024
 
 /**
- * The bytes a decoder was given and has not let go of, in one piece of memory that is used again and again: a chunk of its own
- * for each read would keep the collector busy and the process large. Views stay valid until the next `add`.
+ * The bytes a decoder was given and has not let go of, in two pieces of memory that take turns: a chunk of its own for each read
+ * would keep the collector busy and the process large. Views stay valid through the next `add`, until the one after it.
  */
 export class HeldBytes {
   #memory = Buffer.allocUnsafe(FIRST_BYTES)
+  #other = Buffer.allocUnsafe(FIRST_BYTES)
   #from = 0
   #to = 0
 
@@ -17,9 +18,14 @@ export class HeldBytes {
 
   /** Takes a copy of `chunk`. */
   add(chunk: Uint8Array): void {
-    this.#makeRoom(this.length + chunk.length)
-    this.#memory.set(chunk, this.#to)
-    this.#to += chunk.length
+    const held = this.view()
+    const memory = withRoom(this.#other, held.length + chunk.length)
+    memory.set(held, 0)
+    memory.set(chunk, held.length)
+    this.#other = this.#memory
+    this.#memory = memory
+    this.#from = 0
+    this.#to = held.length + chunk.length
   }
 
   view(): Buffer {
@@ -30,15 +36,10 @@ export class HeldBytes {
   drop(count: number): void {
     this.#from += count
   }
+}
 
-  /** Moves what is held to the start of memory that has room for `needed` bytes. */
-  #makeRoom(needed: number): void {
-    const held = this.view()
-    const size = this.#memory.length
-    if (needed > size || (size > MOST_BYTES_KEPT && needed * 4 < size))
-      this.#memory = Buffer.allocUnsafe(Math.max(FIRST_BYTES, Math.ceil(needed * 1.5)))
-    this.#memory.set(held, 0)
-    this.#to = held.length
-    this.#from = 0
-  }
+/** This memory, or another piece where it is too small, or far too large. */
+function withRoom(memory: Buffer<ArrayBuffer>, needed: number): Buffer<ArrayBuffer> {
+  const fits = needed <= memory.length && (memory.length <= MOST_BYTES_KEPT || needed * 4 >= memory.length)
+  return fits ? memory : Buffer.allocUnsafe(Math.max(FIRST_BYTES, Math.ceil(needed * 1.5)))
 }

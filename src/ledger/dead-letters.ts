@@ -21,29 +21,32 @@ export interface StagedLetter {
 const STAGED_COLUMNS =
   "run_id, partition_no, id, fingerprint, ordinal, source, step, error_code, error_msg, rule, path, faults, record, raw, oversize"
 
-/** Stages letters with the rows of their batch. */
-export async function stageLetters(
-  session: Session,
-  runId: string,
-  partitionNo: number,
-  letters: readonly StagedLetter[],
-): Promise<void> {
-  if (letters.length === 0) return
+/** Letters as COPY text, for `stageLetters`. */
+export function letterLines(runId: string, partitionNo: number, letters: readonly StagedLetter[]): Buffer {
   const lines = letters.map((l) =>
     [
       ...[runId, String(partitionNo), l.id, l.fingerprint, String(l.ordinal), l.source, l.step, l.errorCode],
-      ...[l.errorMessage, l.rule, l.path, l.faults, l.record, `\\x${hex(l.raw)}`, l.oversize],
+      ...[l.errorMessage, l.rule, l.path, l.faults, l.record, bytea(l.raw), l.oversize],
     ]
       .map(copyField)
       .join("\t"),
   )
-  await session.copyIn(
-    `COPY ops_staging.dead_letters (${STAGED_COLUMNS}) FROM STDIN`,
-    Buffer.from(`${lines.join("\n")}\n`),
-  )
+  return Buffer.from(lines.map((line) => `${line}\n`).join(""))
 }
 
-const hex = (bytes: Uint8Array): string => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("hex")
+/** Stages letters with the rows of their batch. */
+export async function stageLetters(session: Session, lines: Buffer): Promise<void> {
+  if (lines.length > 0) await session.copyIn(`COPY ops_staging.dead_letters (${STAGED_COLUMNS}) FROM STDIN`, lines)
+}
+
+/** Bytes as `bytea` reads them: printable text as it stands, with half the length, or else hexadecimal. */
+function bytea(bytes: Uint8Array): string {
+  const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+  const text = buffer.toString("latin1")
+  return PRINTABLE.test(text) ? text : `\\x${buffer.toString("hex")}`
+}
+
+const PRINTABLE = /^[\x20-\x5b\x5d-\x7e]*$/
 
 const ESCAPES: Readonly<Record<string, string>> = { "\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r" }
 

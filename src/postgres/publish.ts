@@ -101,7 +101,7 @@ async function adoptStaging(
   const counts = emptyCounts(sources)
   for (const row of await countBySource(session, staging, sources)) bySource(counts, row.source).inserted = row.rows
   const touches = await slices(session, tracked, (expression) => `SELECT ${expression} AS value FROM ${staging} s`)
-  await session.query(`SAVEPOINT adopt`)
+  session.savepoint("adopt")
   try {
     await createSchema(session, target)
     const bare = staging.slice(staging.indexOf(".") + 1)
@@ -163,7 +163,7 @@ async function noteConfirmed(session: Session, sql: Statements, request: Publish
 
 /** Building an index is the fastest way to learn that no key repeats, and the comparison that follows can use it. */
 async function isUnique(session: Session, staging: string, key: string): Promise<boolean> {
-  await session.query(`SAVEPOINT unique_keys`)
+  session.savepoint("unique_keys")
   try {
     await session.query(`CREATE UNIQUE INDEX ON ${staging} (${key})`)
     return true

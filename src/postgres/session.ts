@@ -1,5 +1,5 @@
-import type { Client } from "pg"
-import type { CopyStreamQuery } from "pg-copy-streams"
+import type { Client, QueryResult as PgResult } from "pg"
+import type { CopyStreamQuery, from } from "pg-copy-streams"
 import { SpillwayError } from "../core/errors.ts"
 import { classifyDatabaseError } from "./errors.ts"
 
@@ -22,8 +22,10 @@ export interface Session {
   copyIn(sql: string, data: Uint8Array): Promise<number>
   /** Begins a `COPY … FROM STDIN` whose data are yet to come. Nothing else may be asked of the session until it has ended. */
   startCopy(sql: string): Promise<CopyIn>
-  /** Runs `body` between BEGIN and COMMIT; rolls back when it throws. */
+  /** Runs `body` between BEGIN and COMMIT; rolls back when it throws. BEGIN goes out with the body's first statement. */
   transaction<T>(body: () => Promise<T>): Promise<T>
+  /** Sets a savepoint, with the next statement. */
+  savepoint(name: string): void
   /** Cuts the connection without a word to the server. */
   destroy(): void
   end(): Promise<void>
@@ -77,9 +79,14 @@ async function connect(url: string, options: ConnectOptions = {}): Promise<Sessi
   return session
 }
 
+/** Of `pg-copy-streams`, which is loaded when it is needed. */
+let copyFrom: typeof from | undefined
+
 class PgSession implements Session {
   broken = false
   readonly #client: Client
+  /** Statements that go out with the next one: each by itself would wait for an answer that tells nothing. */
+  #ahead = ""
 
   constructor(client: Client) {
     this.#client = client
@@ -97,8 +104,14 @@ class PgSession implements Session {
 
   async query<Row>(text: string, values?: readonly unknown[]): Promise<QueryResult<Row>> {
     this.#requireAlive()
+    const ahead = this.#takeAhead()
     try {
-      const result = values === undefined ? await this.#client.query(text) : await this.#client.query(text, [...values])
+      if (values !== undefined && ahead !== "") await this.#client.query(ahead)
+      const given: unknown = await (values === undefined
+        ? this.#client.query(ahead + text)
+        : this.#client.query(text, [...values]))
+      // Of several statements each has a result.
+      const result = (Array.isArray(given) ? given.at(-1) : given) as PgResult
       return {
         rows: result.rows as Row[],
         rowCount: result.rowCount ?? 0,
@@ -120,22 +133,38 @@ class PgSession implements Session {
   }
 
   async startCopy(sql: string): Promise<CopyIn> {
-    const { from } = await import("pg-copy-streams")
+    copyFrom ??= (await import("pg-copy-streams")).from
     this.#requireAlive()
-    return new PgCopy(this.#client, this.#client.query(from(sql)))
+    return new PgCopy(this.#client, this.#client.query(copyFrom(this.#takeAhead() + sql)))
   }
 
   async transaction<T>(body: () => Promise<T>): Promise<T> {
-    await this.query("BEGIN")
+    this.#ahead = "BEGIN; "
     try {
       const result = await body()
-      await this.query("COMMIT")
+      await this.#end("COMMIT")
       return result
     } catch (error) {
       // A rollback that fails has lost its connection, and with it the transaction; the first error is the one to tell.
-      if (!this.broken) await this.query("ROLLBACK").catch(() => undefined)
+      if (!this.broken) await this.#end("ROLLBACK").catch(() => undefined)
       throw error
     }
+  }
+
+  /** A transaction that nothing went out of has not begun. */
+  async #end(how: "COMMIT" | "ROLLBACK"): Promise<void> {
+    const isBegun = !this.#takeAhead().startsWith("BEGIN")
+    if (isBegun) await this.query(how)
+  }
+
+  savepoint(name: string): void {
+    this.#ahead += `SAVEPOINT ${name}; `
+  }
+
+  #takeAhead(): string {
+    const ahead = this.#ahead
+    this.#ahead = ""
+    return ahead
   }
 
   destroy(): void {

@@ -9,6 +9,7 @@ import {
   whenClosed,
   type Compression,
 } from "../formats/compression.ts"
+import { EarlyIterator } from "./early-iterator.ts"
 import { asFileError, changedWhileRead, unreadable } from "./file-errors.ts"
 import { isSameFile } from "./file-stamp.ts"
 
@@ -32,6 +33,7 @@ export class FileReader implements PartitionReader {
   readonly #file: FileToRead
   readonly #context: SourceContext
   #content: { readonly columns: readonly string[] | undefined } | undefined
+  #batches: EarlyIterator<Batch> | undefined
 
   constructor(file: FileToRead, context: SourceContext) {
     this.#file = file
@@ -42,12 +44,21 @@ export class FileReader implements PartitionReader {
     return this.#content?.columns
   }
 
-  async *[Symbol.asyncIterator](): AsyncGenerator<Batch, void, void> {
+  [Symbol.asyncIterator](): AsyncIterator<Batch> {
+    return (this.#batches = new EarlyIterator(this.#read()))
+  }
+
+  prepare(): void {
+    // Another part of a file that is read here and there would take as much memory again.
+    if (this.#file.format.reader === undefined) this.#batches?.begin()
+  }
+
+  async *#read(): AsyncGenerator<Batch, void, void> {
     const { path } = this.#file
     try {
       this.#context.signal.throwIfAborted()
       await this.#expectUnchanged()
-      yield* this.#batches()
+      yield* this.#decoded()
       this.#context.signal.throwIfAborted()
       await this.#expectUnchanged()
     } catch (error) {
@@ -56,7 +67,7 @@ export class FileReader implements PartitionReader {
     }
   }
 
-  async *#batches(): AsyncGenerator<Batch, void, void> {
+  async *#decoded(): AsyncGenerator<Batch, void, void> {
     const { format, from } = this.#file
     const { exact, signal, maxRecordBytes } = this.#context
     if (format.reader !== undefined) {

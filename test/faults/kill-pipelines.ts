@@ -34,6 +34,7 @@ function watched(taken: (file: string, records: number) => void): Source {
         get columns() {
           return reader.columns
         },
+        prepare: () => reader.prepare?.(),
         async *[Symbol.asyncIterator]() {
           for await (const batch of reader) {
             taken(partition.key, batch.length)

@@ -2,6 +2,7 @@ import fc from "fast-check"
 import { describe, expect, it } from "vitest"
 import { FIELD_OFFSET, FIELD_QUOTED, type Batch } from "../../src/core/records.ts"
 import { csv, csvInBatches } from "../../src/formats/csv.ts"
+import { takeLate } from "./decoding.ts"
 
 const whole = { position: undefined, exact: new Set<string>(), maxRecordBytes: 200 }
 
@@ -60,8 +61,7 @@ describe("the plain text of a CSV batch", () => {
               if (plain) for (const field of unquotedFields(batch)) expect(field).toMatch(/^[ !#-+\--[\]-\x7f]*$/)
             }
           }
-          for (let at = 0; at < bytes.length; at += chunk) look(decoder.push(bytes.subarray(at, at + chunk)))
-          look(decoder.end())
+          takeLate(decoder, bytes, chunk, look)
         },
       ),
       { numRuns: 3_000 },

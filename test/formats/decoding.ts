@@ -1,4 +1,4 @@
-import type { Format } from "../../src/core/contracts.ts"
+import type { Decoder, Format } from "../../src/core/contracts.ts"
 import { DecodeFault, type Batch, type Position } from "../../src/core/records.ts"
 
 /** All there is to see of a decoded record. */
@@ -44,9 +44,26 @@ export function decodeAll(format: Format, input: string | Uint8Array, options: D
       taken += batch.bytes
     }
   }
-  for (let at = 0; at < bytes.length; at += chunk) take(decoder.push(bytes.subarray(at, at + chunk)))
-  take(decoder.end())
+  takeLate(decoder, bytes, chunk, take)
   return { records, positions, columns: decoder.columns, bytes: taken }
+}
+
+/** Takes the batches as late as may be: until the next bytes have been pushed they have to stay as they are. */
+export function takeLate(
+  decoder: Decoder,
+  bytes: Uint8Array,
+  chunk: number,
+  take: (batches: readonly Batch[]) => void,
+): void {
+  let latest: readonly Batch[] = []
+  for (let at = 0; at < bytes.length; at += chunk) {
+    const next = decoder.push(bytes.subarray(at, at + chunk))
+    take(latest)
+    latest = next
+  }
+  const rest = decoder.end()
+  take(latest)
+  take(rest)
 }
 
 export function see(batch: Batch, i: number): Seen {

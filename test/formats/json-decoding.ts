@@ -2,6 +2,7 @@ import { DecodeFault } from "../../src/core/records.ts"
 import type { Batch, Position } from "../../src/core/records.ts"
 import { jsonInBatches } from "../../src/formats/json.ts"
 import type { BatchLimits } from "../../src/formats/chunked-decoder.ts"
+import { takeLate } from "./decoding.ts"
 
 export interface SeenElement {
   readonly ordinal: number
@@ -47,8 +48,7 @@ export function decodeJson(input: string | Uint8Array, options: JsonDecodeOption
     }
   }
   const chunk = options.chunk ?? Math.max(1, bytes.length)
-  for (let at = 0; at < bytes.length; at += chunk) take(decoder.push(bytes.subarray(at, at + chunk)))
-  take(decoder.end())
+  takeLate(decoder, bytes, chunk, take)
   return { elements, positions, bytes: taken }
 }
 

@@ -20,6 +20,9 @@ interface Entry {
   readonly value: unknown
 }
 
+/** Of the event loop: enough for a source to read on. Fewer would only notice less. */
+const TURNS = 20
+
 /** What every source must do. `resumable` sources are resumed at every batch. */
 export function sourceContract(name: string, make: MakeSource): void {
   describe(`${name} keeps the contract of a source:`, () => {
@@ -83,6 +86,30 @@ export function sourceContract(name: string, make: MakeSource): void {
       }
     })
 
+    it("keeps a batch as it is while the next one is prepared, and lets go of what was prepared for nobody", async () => {
+      const { source, context, open } = await make()
+      for (const partition of await source.list(context(unaborted()), none)) {
+        const whole = await readAll(source, partition, undefined, context(unaborted()))
+        const reader = source.read(partition, undefined, context(unaborted()))
+        const entries: Entry[] = []
+        for await (const batch of reader) {
+          const before = entriesOf(batch)
+          reader.prepare?.()
+          reader.prepare?.()
+          for (let turn = 0; turn < TURNS; turn++) await new Promise(setImmediate)
+          expect(entriesOf(batch)).toEqual(before)
+          entries.push(...before)
+        }
+        expect(entries).toEqual(whole.entries)
+        const left = source.read(partition, undefined, context(unaborted()))
+        for await (const _batch of left) {
+          left.prepare?.()
+          break
+        }
+        expect(open()).toBe(0)
+      }
+    })
+
     it("stops with the signal's reason, before and in the middle of reading", async () => {
       const { source, context, open } = await make()
       const partitions = await source.list(context(unaborted()), none)
@@ -125,11 +152,13 @@ async function readAll(
   const entries: Entry[] = []
   const batches: Whole["batches"] = []
   for await (const batch of reader) {
-    for (let i = 0; i < batch.length; i++) entries.push(entryOf(batch, i))
+    entries.push(...entriesOf(batch))
     batches.push({ position: batch.position, entries: entries.length })
   }
   return { entries, batches, columns: reader.columns }
 }
+
+const entriesOf = (batch: Batch): Entry[] => Array.from({ length: batch.length }, (_, i) => entryOf(batch, i))
 
 function entryOf(batch: Batch, i: number): Entry {
   const record = batch.record(i)

@@ -8,6 +8,8 @@ import { splitLines, type EncodedBatch } from "./encode-batch.ts"
 export interface BatchToCopy {
   encoded: EncodedBatch | undefined
   encode(send: (lines: Buffer) => void): Promise<EncodedBatch>
+  /** Told once, when it is encoded and on its way: the server has some work before it. */
+  readonly sent?: (encoded: EncodedBatch) => void
 }
 
 /**
@@ -15,7 +17,7 @@ export interface BatchToCopy {
  * database refuses come back as letters, and the rest goes in without them.
  */
 export async function copyBatch(session: Session, sql: string, batch: BatchToCopy): Promise<EncodedBatch> {
-  await session.query("SAVEPOINT batch")
+  session.savepoint("batch")
   try {
     if (batch.encoded === undefined) await copyWhileEncoding(session, sql, batch)
     else if (batch.encoded.lines.length > 0) await session.copyIn(sql, batch.encoded.lines)
@@ -39,7 +41,9 @@ async function copyWhileEncoding(session: Session, sql: string, batch: BatchToCo
     await copy.abandon()
     throw error
   }
-  await copy.finish()
+  const finished = copy.finish()
+  batch.sent?.(batch.encoded)
+  await finished
 }
 
 function known(batch: BatchToCopy): EncodedBatch {
@@ -60,7 +64,7 @@ const SMALLEST_PROBE = 16
 async function findRefused(session: Session, sql: string, batch: EncodedBatch): Promise<Map<number, Fault>> {
   const refused = new Map<number, Fault>()
   const lines = splitLines(batch.lines)
-  await session.query("SAVEPOINT refusal")
+  session.savepoint("refusal")
   let from = 0
   let probe = lines.length
   while (from < lines.length) {

@@ -30,7 +30,7 @@ export interface EncodedBatch {
 }
 
 /** After so many records their lines are handed on, and input and output go on: the database takes them while the next are read. */
-const RECORDS_PER_TURN = 500
+const RECORDS_PER_TURN = 250
 
 export interface EncodeContext {
   readonly pipeline: Pipeline

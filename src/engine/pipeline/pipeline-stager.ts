@@ -1,7 +1,7 @@
 import type { Column, PartitionReader, SourceContext } from "../../core/contracts.ts"
 import { asSpillwayError } from "../../core/errors.ts"
 import type { Batch, Position } from "../../core/records.ts"
-import { stageLetters } from "../../ledger/dead-letters.ts"
+import { letterLines, stageLetters } from "../../ledger/dead-letters.ts"
 import { addTally, zeroTally, type StagedProgress } from "../../ledger/progress.ts"
 import { addedColumns, addToStaging } from "../../postgres/evolve.ts"
 import { quoteIdentifier, quoteLiteral } from "../../postgres/quote.ts"
@@ -114,7 +114,7 @@ export class PipelineStager implements Stager {
     for await (const batch of reader) {
       meetColumns(reader)
       signal.throwIfAborted()
-      await this.#stageEvolving(group, member, batch, encode, path)
+      await this.#stageEvolving(group, member, batch, encode, path, reader)
     }
     meetColumns(reader)
     const { state } = reader
@@ -135,9 +135,10 @@ export class PipelineStager implements Stager {
     batch: Batch,
     encode: BatchEncoder,
     path: RecordPath,
+    reader: PartitionReader,
   ): Promise<void> {
     try {
-      await this.#stageBatch(group, member, batch, encode)
+      await this.#stageBatch(group, member, batch, encode, reader)
     } catch (error) {
       if (!(error instanceof NewColumnMet)) throw error
       const { schema, source, prepare } = this.#pipeline
@@ -146,7 +147,7 @@ export class PipelineStager implements Stager {
       await this.#widen(group, this.#newColumns?.propose(records, schema, source.untyped, others) ?? [], member)
       // Those of the records that were looked at before the new column was met.
       path.takeNulls()
-      await this.#stageBatch(group, member, batch, encode)
+      await this.#stageBatch(group, member, batch, encode, reader)
     }
   }
 
@@ -168,24 +169,39 @@ export class PipelineStager implements Stager {
     group.target = withColumns(targetOf(this.#pipeline), known.columns)
   }
 
-  /** Reads, checks and copies a batch in one go, and commits it with its letters and its position. */
-  async #stageBatch(group: Group, member: GroupMember, batch: Batch, encode: BatchEncoder): Promise<void> {
+  /**
+   * Checks and copies a batch in one go, and commits it with its letters and its position. Has the next one made while the
+   * server is still busy with this one.
+   */
+  async #stageBatch(
+    group: Group,
+    member: GroupMember,
+    batch: Batch,
+    encode: BatchEncoder,
+    reader: PartitionReader,
+  ): Promise<void> {
     const { context } = this
     const { clock, failpoints } = context.ports
     const key = member.plan.partition.key
     const begun = clock.monotonic()
     const readBefore = context.steps["read"] ?? 0
     const encoding = encode(batch)
+    const linesOf = ({ letters }: EncodedBatch): Buffer => letterLines(context.runId, member.partitionNo, letters)
+    let letters: Buffer | undefined
     const toCopy: BatchToCopy = {
       encoded: undefined,
       encode: (send) => timed(context, "read", () => encoding.encode(send)),
+      sent: (encoded) => {
+        letters = linesOf(encoded)
+        reader.prepare?.()
+      },
     }
     let staged: EncodedBatch | undefined
     await this.#staging.connection.retrying("staging a batch", async (session, attempt) => {
       if (attempt > 1 && (await this.#staging.wasCarriedOut(session, member))) return
       await session.transaction(async () => {
         staged = await copyBatch(session, this.#copySql(group, encoding.delimiter), toCopy)
-        await stageLetters(session, context.runId, member.partitionNo, staged.letters)
+        await stageLetters(session, staged === toCopy.encoded && letters ? letters : linesOf(staged))
         const tally = addTally(member.tally, staged.tally)
         await this.#staging.advance(session, member, { position: batch.position, complete: false, tally })
       })
