@@ -37,6 +37,14 @@ function run(command: string, args: readonly string[], cwd = folder): string {
   return stdout
 }
 
+/** Whether a command recognises the error that the project's source gives it; what it says otherwise. */
+function isRecognised(node: string, args: readonly string[], cwd: string): string | undefined {
+  const { status, stdout } = spawnSync(node, args, { cwd, encoding: "utf8" })
+  const { error } = JSON.parse(stdout) as { error: { code: string } | null }
+  const isKnown = status === 5 && error !== null && error.code !== "UNKNOWN"
+  return isKnown ? undefined : `exit ${status}: ${stdout}`
+}
+
 const script = (
   typed: boolean,
 ): string => `import { files, openDatabase, passRate, pipeline, runPipeline, table } from "spillway"
@@ -146,11 +154,15 @@ try {
         ],
       })`,
     )
-    const command = join(folder, "node_modules/spillway/bin/spillway.js")
-    const { status, stdout } = spawnSync(node, [command, "run", "--json"], { cwd: folder, encoding: "utf8" })
-    const { error } = JSON.parse(stdout) as { error: { code: string } | null }
-    const isKnown = status === 5 && error !== null && error.code !== "UNKNOWN"
-    return isKnown ? undefined : `exit ${status}: ${stdout}`
+    return isRecognised(node, ["node_modules/spillway/bin/spillway.js", "run", "--json"], folder)
+  })
+  check("the command of another copy gives way to the project's own", () => {
+    const other = join(PROJECT, "bin/spillway.js")
+    return (
+      isRecognised(node, [other, "run", "--json"], folder) ??
+      isRecognised(node, [other, "run", "--json", "--project", folder], tmpdir()) ??
+      isRecognised(node, [other, `--project=${join(folder, "spillway.config.js")}`, "run", "--json"], tmpdir())
+    )
   })
   check("the command works from the tarball", () =>
     run(node, ["node_modules/spillway/bin/spillway.js", "explain", "DECODE"]).includes("DECODE")
