@@ -1,8 +1,8 @@
 #!/usr/bin/env -S node --max-semi-space-size=8
 // Old syntax on purpose: an old Node must be able to read this far and say what is wrong.
-import module from "node:module"
-import { homedir } from "node:os"
-import { join } from "node:path"
+import module from "module"
+import { homedir } from "os"
+import { join } from "path"
 
 var needed = [22, 22]
 var found = process.versions.node.split(".").map(Number)

@@ -1,5 +1,7 @@
 import { execFile } from "node:child_process"
-import { readFile } from "node:fs/promises"
+import { mkdtemp, readdir, readFile, rm } from "node:fs/promises"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { expect, it } from "vitest"
 
@@ -26,6 +28,30 @@ it.each(["18.20.4", "20.19.0", "22.9.0", "22.21.9"])(
 
 it.each(["22.22.0", "23.0.0", "26.10.0"])("goes on with Node %s", async (version) => {
   expect((await launchedOn(version)).stderr).not.toContain("needs Node")
+})
+
+const launched = (env: NodeJS.ProcessEnv): Promise<{ code: number; stdout: string; stderr: string }> =>
+  new Promise((resolve) =>
+    execFile(process.execPath, [LAUNCHER, "--version"], { env: { ...process.env, ...env } }, (error, stdout, stderr) =>
+      resolve({ code: Number(error?.code ?? 0), stdout, stderr }),
+    ),
+  )
+
+it("keeps what was compiled in the user's own cache folder", async () => {
+  const home = await mkdtemp(join(tmpdir(), "spillway-home-"))
+  try {
+    expect(await launched({ HOME: home, XDG_CACHE_HOME: "" })).toMatchObject({ code: 0, stderr: "" })
+    expect(await readdir(join(home, ".cache/spillway"))).toHaveLength(1)
+    expect(await launched({ HOME: home, XDG_CACHE_HOME: join(home, "other") })).toMatchObject({ code: 0, stderr: "" })
+    expect(await readdir(join(home, "other/spillway"))).toHaveLength(1)
+  } finally {
+    await rm(home, { recursive: true, force: true })
+  }
+})
+
+it("goes without a cache where there can be none", async () => {
+  const nowhere = "/dev/null/none"
+  expect(await launched({ HOME: nowhere, XDG_CACHE_HOME: nowhere })).toMatchObject({ code: 0, stderr: "" })
 })
 
 it("is written in syntax that an old Node can read", async () => {
