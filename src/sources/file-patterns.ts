@@ -37,7 +37,7 @@ export async function findFiles(files: Files, root: string, pattern: string, inF
   if (!isGlob)
     throw new SpillwayError("CONFIG", `there is no file "${pattern}"`, {
       where: path,
-      hint: "check the path; it starts from the project folder, or from root where that is given",
+      hint: isAbsolute(pattern) ? "check the path" : `check the path; it starts from ${root}`,
     })
   const start = isAbsolute(pattern) ? resolve("/", base) : resolve(root, base)
   if ((await kindOf(files, start)) !== "folder")
