@@ -1,5 +1,6 @@
 #!/usr/bin/env -S node --max-semi-space-size=8
 // Old syntax on purpose: an old Node must be able to read this far and say what is wrong.
+import { existsSync, mkdirSync } from "fs"
 import module from "module"
 import { homedir } from "os"
 import { join } from "path"
@@ -17,11 +18,15 @@ if (found[0] < needed[0] || (found[0] === needed[0] && found[1] < needed[1])) {
   process.exit(2)
 }
 // A third of a small command is spent on compiling: what V8 made of the code last time is kept. Not where Node would put it: other
-// users could leave code of theirs in a folder that all share.
+// users could leave code of theirs in a folder that all share. Folders are made here, one by one: where a file system has no room for
+// any, Node would try for ever.
 try {
-  module.enableCompileCache(join(process.env.XDG_CACHE_HOME || join(homedir(), ".cache"), "spillway"))
+  var caches = process.env.XDG_CACHE_HOME || join(homedir(), ".cache")
+  makeFolder(caches)
+  makeFolder(join(caches, "spillway"))
+  module.enableCompileCache(join(caches, "spillway"))
 } catch (error) {
-  // An account without a home folder does without.
+  // Without a home folder, or one to write into, it goes without.
 }
 import("../dist/cli/main.js").catch(function (error) {
   process.stderr.write("error[CONFIG]: Spillway could not be loaded: " + error.message + "\n")
@@ -30,3 +35,7 @@ import("../dist/cli/main.js").catch(function (error) {
   }
   process.exit(2)
 })
+
+function makeFolder(path) {
+  if (!existsSync(path)) mkdirSync(path, 0o700)
+}

@@ -49,8 +49,7 @@ it("keeps what was compiled in the user's own cache folder", async () => {
   }
 })
 
-it("goes without a cache where there can be none", async () => {
-  const nowhere = "/dev/null/none"
+it.each(["/dev/null/none", "/proc"])("goes without a cache where there can be none: %s", async (nowhere) => {
   expect(await launched({ HOME: nowhere, XDG_CACHE_HOME: nowhere })).toMatchObject({ code: 0, stderr: "" })
 })
 
