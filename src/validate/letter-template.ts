@@ -16,7 +16,7 @@ export interface LetterTemplate {
   readonly beforeMessage: Buffer
   readonly beforeRecord: Buffer
   readonly beforeId: Buffer
-  /** Before the message of each fault. */
+  /** Before the message of each fault; none where the letter does not list its faults. */
   readonly beforeMessages: readonly Buffer[]
   /** Line and offset are what differs in a source. */
   readonly beforeLine: Buffer
@@ -68,7 +68,7 @@ export function letterTemplate(
   if (beforeMessage === undefined || beforeRecord === undefined || beforeId === undefined) return undefined
   if (beforeSource === undefined || beforeRaw === undefined || behind === undefined) return undefined
   const beforeMessages = others.slice(0, -3)
-  if (beforeMessages.length !== faults.length) return undefined
+  if (beforeMessages.length !== 0 && beforeMessages.length !== faults.length) return undefined
   const beforeLine = Buffer.concat([beforeSource, Buffer.from(before)])
   return {
     ...{ faults, beforeMessage, beforeRecord, beforeId, beforeMessages, beforeLine, beforeRaw, behind },

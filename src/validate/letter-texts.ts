@@ -73,7 +73,7 @@ export class LetterTexts {
     if (template === undefined) return undefined
     const told = messages.map((message) => Buffer.from(message))
     const { beforeMessage, beforeMessages } = template
-    const between = told.flatMap((message, n) => [beforeMessages[n] as Buffer, message])
+    const between = beforeMessages.flatMap((before, n) => [before, told[n] as Buffer])
     return {
       template,
       beforeRecord: Buffer.concat([beforeMessage, Buffer.from(messages.join("; ")), template.beforeRecord]),
