@@ -43,7 +43,7 @@ export class LetterOutput {
 
   /** Where the letters of a batch go. All of them go to the thread from when it is ready: their order stays. */
   begin(batch: LettersOfBatch): LetterLines {
-    if (this.#packer === undefined && this.#thread?.isReady === true) this.#packer = new LetterPacker(this.#thread)
+    if (this.#packer === undefined && this.#thread?.hasBegun() === true) this.#packer = new LetterPacker(this.#thread)
     const lines = this.#packer ?? this.#here
     lines.begin(batch)
     return lines
@@ -59,7 +59,7 @@ export class LetterOutput {
 
   /** All letters are in the file's hands, and no thread is left. */
   async finish(): Promise<void> {
-    if (this.#packer !== undefined) await this.#thread?.finish()
+    await this.#thread?.finish()
     await this.end()
   }
 

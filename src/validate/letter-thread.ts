@@ -34,11 +34,12 @@ export class LetterThread {
   #failure: { readonly error: unknown } | undefined
   #change = Promise.withResolvers<void>()
 
-  constructor(file: OutputFile) {
+  /** `entry`: what the thread runs. */
+  constructor(file: OutputFile, entry = ENTRY) {
     this.#file = file
     const { port2: memories } = this.#channel
     const workerData: ThreadData = { memories, returned: this.#returned }
-    this.#worker = new Worker(ENTRY, {
+    this.#worker = new Worker(entry, {
       workerData,
       transferList: [memories],
       resourceLimits: { maxYoungGenerationSizeMb: YOUNG_MIB },
@@ -48,8 +49,9 @@ export class LetterThread {
     this.#worker.on("exit", () => this.#fail(new Error("the thread that puts letters together has ended")))
   }
 
-  /** Whether it can take parcels at once. */
-  get isReady(): boolean {
+  /** Whether it has begun, and can take letters at once. Throws what it failed with. */
+  hasBegun(): boolean {
+    this.#expectWell()
     return this.#isReady
   }
 
@@ -73,7 +75,7 @@ export class LetterThread {
   async finish(): Promise<void> {
     await this.#until(() => this.#sent === this.#done)
     await this.#writing
-    await this.#until(() => true)
+    this.#expectWell()
   }
 
   /** Ends the thread, whatever it does. */
@@ -113,6 +115,10 @@ export class LetterThread {
 
   async #until(condition: () => boolean): Promise<void> {
     while (this.#failure === undefined && !condition()) await this.#change.promise
+    this.#expectWell()
+  }
+
+  #expectWell(): void {
     if (this.#failure !== undefined) throw this.#failure.error
   }
 

@@ -180,6 +180,14 @@ describe("a thread", () => {
     expect(written).toBe(given << 20)
   })
 
+  it("that cannot begin is the error of whoever waits for it, or gives it nothing", async () => {
+    const thread = new LetterThread(nowhere, new URL("not-there.js", import.meta.url))
+    await expect(thread.begun()).rejects.toThrow(/not-there/)
+    expect(() => thread.hasBegun()).toThrow(/not-there/)
+    await expect(thread.finish()).rejects.toThrow(/not-there/)
+    await thread.end()
+  })
+
   it("that fails is the error of whoever gives it letters", async () => {
     const thread = new LetterThread(nowhere)
     const broken = { ...whole(1), orders: Float64Array.of(3, 0, 0, 0, 0, 0) }
