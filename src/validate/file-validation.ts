@@ -26,6 +26,9 @@ import { KnownValues, sureLetters } from "./sure-letters.ts"
 import { sureRows } from "./sure-rows.ts"
 import { FaultTally, type FileCounts, type ValidateReport } from "./tally.ts"
 
+/** Records judged before text that is ready to be written has its turn, where letters are put together elsewhere. */
+const RECORDS_AT_ONCE = 2_000
+
 /** Letters that take longer to put together than a thread to begin. */
 const THREAD_FROM = 20_000
 
@@ -196,6 +199,7 @@ export class FileValidation {
     const length = Math.min(batch.length, limit - this.#read)
     for (let i = 0; i < length; i++) {
       if (lines.isFull) await lines.send()
+      if (i % RECORDS_AT_ONCE === 0 && lines.isElsewhere) await ports.clock.turn()
       if (sure?.take(i) === true || sureLetter?.write(i, sure?.doubtfulFrom ?? 0) === true) continue
       const outcome = path.process(batch, i)
       settle(i, outcome instanceof Promise ? await outcome : outcome)

@@ -38,6 +38,8 @@ export interface LetterLines {
   fillOnce(parts: LetterParts, form: RecordForm, i: number, to: number, line: number, offset: number): void
   /** A letter that is there whole, with its line end. */
   add(line: string): void
+  /** Letters are put together by another thread. */
+  readonly isElsewhere: boolean
   /** Much has come together: it is time to send. */
   readonly isFull: boolean
   /** Sends on what has come together. To be awaited before the batch is done with. */

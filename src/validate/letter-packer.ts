@@ -64,6 +64,8 @@ export class LetterPacker implements LetterLines {
     this.#whole(before)
   }
 
+  readonly isElsewhere = true
+
   get isFull(): boolean {
     return this.#texts.length >= FULL
   }

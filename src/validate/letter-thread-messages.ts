@@ -1,7 +1,7 @@
 import type { MessagePort } from "node:worker_threads"
 
 /** Pieces of text that are made, sent and written at the same time, and how much memory each begins with. */
-export const PIECES = 8
+export const PIECES = 16
 export const PIECE_BYTES = (1 << 20) + (64 << 10)
 /** Bytes that are worth a write. */
 export const FULL = 1 << 20

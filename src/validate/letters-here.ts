@@ -28,6 +28,8 @@ export class LettersHere implements LetterLines {
     this.#output.text.add(line)
   }
 
+  readonly isElsewhere = false
+
   get isFull(): boolean {
     return this.#output.isFull
   }

@@ -7,6 +7,7 @@ import { systemPorts, type Ports } from "../../src/core/ports.ts"
 import { seededRandom } from "../../src/core/random.ts"
 import { toRecordSchema } from "../../src/schema/adapter.ts"
 import { LetterThread } from "../../src/validate/letter-thread.ts"
+import { PIECES } from "../../src/validate/letter-thread-messages.ts"
 import { nowhere } from "../../src/validate/output-file.ts"
 import { validated, type Validated } from "./both-ways.ts"
 import { Folder } from "./folder.ts"
@@ -171,8 +172,8 @@ describe("a thread", () => {
     const giving = (async () => {
       for (; taken < given; taken++) await thread.take(ORIGIN, whole(1 << 20))
     })()
-    // Eight pieces of memory are full: the thread waits for more with the eighth parcel, and the ninth is on its way.
-    await expect.poll(() => taken).toBe(9)
+    // All memory for pieces is full: the thread waits for more with the last parcel it began, and one more is on its way.
+    await expect.poll(() => taken).toBe(PIECES + 1)
     open.resolve()
     await giving
     await thread.finish()
