@@ -17,7 +17,9 @@ const { exports: doors } = JSON.parse(readFileSync(`${here}package.json`, "utf8"
 const doorEntries = Object.values(doors).flatMap((door) => /^\.\/dist\/(.+)\.js$/.exec(door.default)?.[1] ?? [])
 const bundle = await rolldown({
   cwd: here,
-  input: Object.fromEntries(["cli/main", ...doorEntries].map((name) => [name, `src/${name}.ts`])),
+  input: Object.fromEntries(
+    ["cli/main", "validate/letter-thread-entry", ...doorEntries].map((name) => [name, `src/${name}.ts`]),
+  ),
   platform: "node",
   external: (id) => !/^[./]|^src\//.test(id),
 })

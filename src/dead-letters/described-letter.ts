@@ -88,7 +88,7 @@ interface ReadFault {
   readonly message: string
 }
 
-/** The faults that a letter lists, or the one that its keys tell. */
+/** The faults that a letter lists, or the only one, which its keys tell; those of letters that others write are looked for. */
 function faultsOf(letter: Parsed): readonly ReadFault[] {
   const listed = own(letter, "faults")
   const faults = (Array.isArray(listed) ? (listed as unknown[]) : []).filter(isObject).map((fault) => ({
@@ -98,12 +98,21 @@ function faultsOf(letter: Parsed): readonly ReadFault[] {
     message: text(own(fault, "message")),
   }))
   if (faults.length > 0) return faults
+  if (listed === undefined && text(own(letter, "fingerprint")) !== "" && text(own(letter, "step")) !== "")
+    return [onlyFault(letter)]
   const message = text(own(letter, "error_msg")) || text(own(letter, "error")) || messageOf(own(letter, "error"))
   const named = /^["'`]?([A-Za-z_][\w.-]*)["'`]?:\s/.exec(message)?.[1] ?? ""
   const record = own(letter, "record")
   const path = text(own(letter, "path")) || (valueAt(record, keysOf(record, named)) === undefined ? "" : named)
   return [{ path, rule: text(own(letter, "rule")), expected: "", message }]
 }
+
+const onlyFault = (letter: Parsed): ReadFault => ({
+  path: text(own(letter, "path")),
+  rule: text(own(letter, "rule")),
+  expected: text(own(letter, "expected")),
+  message: text(own(letter, "error_msg")),
+})
 
 const messageOf = (error: unknown): string => (isObject(error) ? text(own(error, "message")) : "")
 

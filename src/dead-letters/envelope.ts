@@ -1,5 +1,6 @@
 import { isUtf8 } from "node:buffer"
 import type { StoredLetter } from "../ledger/dead-letter-rows.ts"
+import { onlyFault, type LetterError } from "./only-fault.ts"
 
 /** What a letter's line of JSON says. `record`, `faults`, `source` and `oversize` are JSON text; times are ISO, UTC. */
 export interface EnvelopeParts {
@@ -32,7 +33,8 @@ const text = (value: string | undefined): string => (value === undefined ? "null
 
 /**
  * A letter as a line of JSON without its line end: the one form of files and exports. The first four keys are `ts, error_code, error_msg,
- * record`; `raw` is base64, named by `raw_encoding`, where its bytes are not UTF-8.
+ * record`; `raw` is base64, named by `raw_encoding`, where its bytes are not UTF-8. `faults` is there where they are several: the only one
+ * repeats what the letter says already, but for `expected` and `actual_type`.
  */
 export function envelopeLine(letter: EnvelopeParts): string {
   const raw = Buffer.from(letter.raw.buffer, letter.raw.byteOffset, letter.raw.byteLength)
@@ -42,12 +44,24 @@ export function envelopeLine(letter: EnvelopeParts): string {
     `{"ts":${firstSeen},"error_code":${text(letter.errorCode)},"error_msg":${text(letter.errorMessage)},"record":${letter.record ?? "null"},` +
     `"id":${text(letter.id)},"fingerprint":${text(letter.fingerprint)},"pipeline_name":${text(letter.pipeline)},"run_id":${text(letter.runId)},` +
     `"correlation_id":${text(letter.correlationId)},"step":${text(letter.step)},"rule":${text(letter.rule)},"path":${text(letter.path)},` +
-    `"faults":${letter.faults},"source":${letter.source},"raw":${text(raw.toString(readable ? "utf8" : "base64"))},` +
+    faultsText(letter.faults, letter) +
+    `"source":${letter.source},"raw":${text(raw.toString(readable ? "utf8" : "base64"))},` +
     (readable ? "" : '"raw_encoding":"base64",') +
     (letter.oversize === undefined ? "" : `"oversize":${letter.oversize},`) +
     `"attempts":${letter.attempts},"first_seen":${firstSeen},"last_seen":${text(letter.lastSeen)},"status":${text(letter.status)},` +
     `"replay_of":${text(letter.replayOf)},"schema_version":${text(letter.schemaVersion)}` +
     (letter.secrets.length === 0 ? "}" : `,"secrets":${JSON.stringify(letter.secrets)}}`)
+  )
+}
+
+/** What the faults add to the rest of a letter, as members with a comma behind each. */
+function faultsText(faults: string, letter: LetterError): string {
+  const only = onlyFault(faults, letter)
+  if (only === undefined) return `"faults":${faults},`
+  const { expected, actualType } = only
+  return (
+    (expected === undefined ? "" : `"expected":${text(expected)},`) +
+    (actualType === undefined ? "" : `"actual_type":${text(actualType)},`)
   )
 }
 

@@ -79,7 +79,8 @@ interface Exported {
   readonly path: string | null
   readonly record: unknown
   readonly raw: string
-  readonly faults: readonly ExportedFault[]
+  /** Where it tells them in a list. */
+  readonly faults?: readonly ExportedFault[]
 }
 
 /** The same line where nothing in it is kept from view; otherwise one without what is. */
@@ -88,15 +89,16 @@ function maskedLine(line: string, given: Masking): ExportedLetter {
   const rule = maskingOfLetter(letter, given)
   const { record, raw } = letter
   const place = (path = ""): readonly PropertyKey[] => keysOf(record, path)
-  const faults = letter.faults.map((fault) => ({
+  const listed = letter.faults ?? [{ path: letter.path ?? "" }]
+  const faults = letter.faults?.map((fault) => ({
     ...fault,
     ...(fault.message === undefined ? {} : { message: maskedMessage(fault.message, place(fault.path), rule) }),
   }))
-  const hides = hidesRaw(letter, rule) || letter.faults.some(({ path }) => isMasked(place(path), rule))
+  const hides = hidesRaw(letter, rule) || listed.some(({ path }) => isMasked(place(path), rule))
   const shown = {
-    error_msg: maskedSummary(letter, faults, rule),
+    error_msg: maskedSummary(letter, faults ?? [], rule),
     record: masked(record, rule),
-    faults,
+    ...(faults === undefined ? {} : { faults }),
     raw: hides ? null : masked(raw, rule),
   }
   const isSame = Object.entries(shown).every(([key, value]) => JSON.stringify(letter[key]) === JSON.stringify(value))
@@ -109,6 +111,6 @@ function maskedLine(line: string, given: Masking): ExportedLetter {
 function maskedSummary(letter: Exported, faults: readonly ExportedFault[], rule: Masking): string {
   const { record, error_msg: message, path } = letter
   if (faults.length === 0) return maskedMessage(message, keysOf(record, path ?? ""), rule)
-  const isSame = faults.every((fault, n) => fault.message === letter.faults[n]?.message)
+  const isSame = faults.every((fault, n) => fault.message === letter.faults?.[n]?.message)
   return isSame ? redact(message) : faults.map((fault) => fault.message ?? "").join("; ")
 }

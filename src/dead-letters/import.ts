@@ -7,6 +7,7 @@ import { letterId } from "./letter.ts"
 import { LETTER, LetterReader } from "./letter-facts.ts"
 import { readLetterFiles, type LetterInput, type LetterPlace } from "./letter-files.ts"
 import type { ObjectScan } from "./object-scan.ts"
+import { tellsOnlyFault, toldFault } from "./only-fault.ts"
 import type { UnreadLetter } from "./triage-report.ts"
 
 export interface ImportOutcome {
@@ -154,8 +155,9 @@ function recordOf(scan: ObjectScan): string | undefined {
   return plainJson(record) === undefined || BEYOND_NUMERIC.test(text) ? storableJson(record) : text
 }
 
-/** The faults that a letter lists, as far as they have our form. */
+/** The only fault that a letter tells, or those that it lists, as far as they have our form. */
 function faultsOf(scan: ObjectScan): unknown[] {
+  if (tellsOnlyFault(scan, LETTER)) return [toldFault(scan, LETTER)]
   const faults = scan.value(LETTER.faults)
   const isText = (value: unknown): boolean => value === undefined || typeof value === "string"
   return (Array.isArray(faults) ? (faults as unknown[]) : []).filter((fault) => {

@@ -2,6 +2,7 @@ import type { Fault } from "../core/records.ts"
 import { fingerprint } from "./letter.ts"
 import { LetterTimes } from "./letter-time.ts"
 import { ObjectScan } from "./object-scan.ts"
+import { tellsOnlyFault } from "./only-fault.ts"
 
 /** The keys of a letter that triage asks for. `timestamp` and `error` are those of letters that others write. */
 const LETTER_KEYS = [
@@ -29,6 +30,8 @@ const LETTER_KEYS = [
   "schema_version",
   "masked",
   "secrets",
+  "expected",
+  "actual_type",
 ] as const
 
 const SOURCE_KEYS = ["file", "url", "topic", "query", "line"] as const
@@ -46,9 +49,13 @@ export const FAULT = numbered(FAULT_KEYS)
 /** What a source can be. */
 const SOURCE_UNITS = [SOURCE.file, SOURCE.url, SOURCE.topic, SOURCE.query]
 
-/** What stands from the fingerprint to the list of faults is the same in letters of one cause and run, and so is the end. */
+/** What stands from the fingerprint to the list of faults, or to the source, is the same in letters of one cause and run, and so is the end. */
 export const letterScan = (): ObjectScan =>
-  new ObjectScan(LETTER_KEYS, [{ from: "fingerprint", before: "faults" }, { from: "status" }])
+  new ObjectScan(LETTER_KEYS, [
+    { from: "fingerprint", before: "faults" },
+    { from: "fingerprint", before: "source" },
+    { from: "status" },
+  ])
 
 /** Whether an object is a letter, whoever wrote it: it says what went wrong, or with what. */
 export const isLetter = (scan: ObjectScan): boolean => MARKS.some((key) => scan.from(key) >= 0)
@@ -116,8 +123,10 @@ export class LetterReader {
 
   /** Field and rule of each fault; where a letter lists none, what its keys or its message tell. */
   faults(scan: ObjectScan, message: string): readonly FieldAndRule[] {
+    const isUnnamed = !scan.isText(LETTER.path) && !scan.isText(LETTER.rule)
+    if (isUnnamed && tellsOnlyFault(scan, LETTER)) return [NOWHERE]
     const listing = scan.elements(LETTER.faults)
-    if (listing > 1 || (listing === 1 && !scan.isText(LETTER.path) && !scan.isText(LETTER.rule))) {
+    if (listing > 1 || (listing === 1 && isUnnamed)) {
       const faults = this.#listedFaults(scan)
       if (faults.length > 0) return faults
     }

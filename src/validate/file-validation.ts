@@ -15,7 +15,7 @@ import {
 import { csvRows, jsonlRows, type GoodFormat, type GoodRows } from "./good-rows.ts"
 import type { Input, InputReader } from "./input.ts"
 import type { LetterFrame } from "./letter-line.ts"
-import { LetterIds } from "./letter-ids.ts"
+import { LetterOutput } from "./letter-output.ts"
 import { LetterTexts } from "./letter-texts.ts"
 import { LetterWriter, type LettersOfInput } from "./letter-writer.ts"
 import type { ValidateFilesOptions } from "./options.ts"
@@ -25,6 +25,12 @@ import { outputProperties, stepsFor } from "./steps.ts"
 import { KnownValues, sureLetters } from "./sure-letters.ts"
 import { sureRows } from "./sure-rows.ts"
 import { FaultTally, type FileCounts, type ValidateReport } from "./tally.ts"
+
+/** Records judged before text that is ready to be written has its turn, where letters are put together elsewhere. */
+const RECORDS_AT_ONCE = 2_000
+
+/** Letters that take longer to put together than a thread to begin. */
+const THREAD_FROM = 20_000
 
 /** One validation with files at its end: opened, given its inputs one after the other, and completed or discarded. */
 export class FileValidation {
@@ -40,7 +46,7 @@ export class FileValidation {
   #good: OutputFile = nowhere
   #letters: OutputFile = nowhere
   #goodText = new OutputText(nowhere)
-  #letterText = new OutputText(nowhere)
+  #letterOutput = new LetterOutput(nowhere, Infinity)
   readonly #known = new KnownValues()
   #rows: GoodRows | undefined
   #read = 0
@@ -67,12 +73,13 @@ export class FileValidation {
   }
 
   async open(): Promise<void> {
-    const { goodOut, deadLetter } = this.#options
+    const { goodOut, deadLetter, threadFrom = THREAD_FROM } = this.#options
     if (goodOut !== undefined && goodOut !== "-") this.#rows = this.#rowsAs(formatOfOutput(goodOut))
     this.#good = await this.#output(goodOut)
     this.#letters = await this.#output(deadLetter)
     this.#goodText = new OutputText(this.#good)
-    this.#letterText = new OutputText(this.#letters)
+    this.#letterOutput = new LetterOutput(this.#letters, threadFrom)
+    await this.#letterOutput.open()
   }
 
   async take(input: Input): Promise<void> {
@@ -96,6 +103,7 @@ export class FileValidation {
 
   async complete(): Promise<ValidateReport> {
     await this.#good.write(Buffer.from(this.#rows?.header() ?? ""))
+    await this.#letterOutput.finish()
     await Promise.all([this.#letters.finish(), this.#good.finish()])
     this.#context.signal.throwIfAborted()
     // Whoever waits for the good records finds the letters, too.
@@ -105,6 +113,7 @@ export class FileValidation {
   }
 
   async discard(): Promise<void> {
+    await this.#letterOutput.end()
     await this.#good.discard()
     await this.#letters.discard()
   }
@@ -147,8 +156,7 @@ export class FileValidation {
   #lettersOf({ name }: Input): LettersOfInput {
     const { secrets } = this.#options.schema
     const origin: LetterOrigin = { pipeline: this.#frame.pipeline, partition: name, unit: "file", secrets }
-    const ids = new LetterIds(origin)
-    return { origin, ids, texts: new LetterTexts(origin, this.#frame, ids, this.#tally), tally: this.#tally }
+    return { origin, texts: new LetterTexts(origin, this.#frame, this.#tally), tally: this.#tally }
   }
 
   /** Looks at the columns of an input whose first batch, or end, was reached. */
@@ -172,9 +180,9 @@ export class FileValidation {
     const { schema, limit = Infinity, ports, on } = this.#options
     const rows = this.#rows
     const { text } = this.#goodText
-    const letterText = this.#letterText
     lettersOfInput.texts.begin(ports.clock.now())
-    const letters = new LetterWriter(batch, lettersOfInput, letterText)
+    const lines = this.#letterOutput.begin({ origin: lettersOfInput.origin, source: batch.fields })
+    const letters = new LetterWriter(batch, lettersOfInput, lines)
     const settle = (i: number, outcome: Outcome): void => {
       if (outcome instanceof Rejected) {
         letters.write(i, outcome.faults)
@@ -190,7 +198,8 @@ export class FileValidation {
     const sureLetter = sureLetters(schema, batch, this.#known, letters)
     const length = Math.min(batch.length, limit - this.#read)
     for (let i = 0; i < length; i++) {
-      if (letterText.isFull) await letterText.send()
+      if (lines.isFull) await lines.send()
+      if (i % RECORDS_AT_ONCE === 0 && lines.isElsewhere) await ports.clock.turn()
       if (sure?.take(i) === true || sureLetter?.write(i, sure?.doubtfulFrom ?? 0) === true) continue
       const outcome = path.process(batch, i)
       settle(i, outcome instanceof Promise ? await outcome : outcome)
@@ -198,9 +207,11 @@ export class FileValidation {
     sure?.flush()
     this.#read += length
     this.#bytes += batch.bytes
-    this.#bad += letters.finish()
+    const bad = letters.finish()
+    this.#bad += bad
     await this.#goodText.send()
-    await letterText.send()
+    await lines.send()
+    this.#letterOutput.judge({ records: length, letters: bad, known: letters.known, readShare: this.#readShare() })
     on?.({
       file: input.name,
       read: this.#read,
@@ -208,6 +219,10 @@ export class FileValidation {
       bytes: this.#bytes,
       totalBytes: this.#totalBytes,
     })
+  }
+
+  #readShare(): number | undefined {
+    return this.#totalBytes === undefined ? undefined : this.#bytes / this.#totalBytes
   }
 
   #isEnough(): boolean {

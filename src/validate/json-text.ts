@@ -18,9 +18,15 @@ const ESCAPES = new Uint8Array(256).map((_, byte) => {
   }
 })
 
+/** Whether `putJsonText` can write these bytes: they hold no control character that JSON writes by number. */
+export function isJsonText(bytes: Uint8Array, from: number, to: number): boolean {
+  for (; from < to; from++) if (ESCAPES[bytes[from] as number] === ODD) return false
+  return true
+}
+
 /**
- * Writes UTF-8 as a text of JSON, without the quotes around it; `doubled`: two quotes are one. Gives the offset behind it, or -1
- * for what is seldom in a text. Escapes may double what it takes.
+ * Writes UTF-8 as a text of JSON, without the quotes around it; `doubled`: two quotes are one. Gives the offset behind it. To be
+ * asked of `isJsonText` first. Escapes may double what it takes.
  */
 export function putJsonText(
   out: Uint8Array,
@@ -34,7 +40,6 @@ export function putJsonText(
     const byte = bytes[from] as number
     const escape = ESCAPES[byte] as number
     if (escape !== 0) {
-      if (escape === ODD) return -1
       if (doubled && byte === QUOTE) from++
       out[at++] = BACKSLASH
       out[at++] = escape

@@ -1,6 +1,7 @@
 import type { Batch, Fault } from "../core/records.ts"
 import { makeLetter, type LetterOrigin } from "../dead-letters/letter.ts"
-import { ID_DIGITS, type LetterIds } from "./letter-ids.ts"
+import { viewOf } from "../core/put-bytes.ts"
+import { ID_DIGITS, LetterIds } from "./letter-ids.ts"
 import { letterLine, type LetterFrame } from "./letter-line.ts"
 import type { Faults } from "./short-way.ts"
 
@@ -8,6 +9,9 @@ import type { Faults } from "./short-way.ts"
 const MARK = "\u{f8f0}"
 
 const ID_PREFIX = "dl_"
+/** Behind the place of a record. */
+const CLOSE = Buffer.from("}")
+const LINE_END = Buffer.from("\n")
 
 /** A letter's line but for what differs between letters with the same kinds of faults: the text before, between and behind that. */
 export interface LetterTemplate {
@@ -16,14 +20,13 @@ export interface LetterTemplate {
   readonly beforeMessage: Buffer
   readonly beforeRecord: Buffer
   readonly beforeId: Buffer
-  /** Before the message of each fault. */
+  /** Before the message of each fault; none where the letter does not list its faults. */
   readonly beforeMessages: readonly Buffer[]
   /** Line and offset are what differs in a source. */
   readonly beforeLine: Buffer
   readonly beforeRaw: Buffer
+  /** With the line end. */
   readonly behind: Buffer
-  /** Bytes of all of them. */
-  readonly length: number
   /** Letters written. */
   count: number
 }
@@ -41,20 +44,21 @@ export function kindOf(faults: Faults): string {
 
 /**
  * Has `letterLine` write a letter with marks in it, and takes the line apart at them. Undefined where a letter is more than these
- * parts, as `ids` show: the letter's id has to be one of theirs.
+ * parts.
  */
 export function letterTemplate(
   origin: LetterOrigin,
   frame: LetterFrame,
   { batch, i, faults }: { readonly batch: Batch; readonly i: number; readonly faults: Faults },
-  ids: LetterIds,
 ): LetterTemplate | undefined {
   const letter = makeLetter(origin, batch, i, faults)
-  const { line, offset } = batch.place(i)
+  const { line = Number.NaN, offset } = batch.place(i)
   const before = `${JSON.stringify({ [origin.unit]: origin.partition }).slice(0, -1)},"line":`
   if (letter.source !== `${before}${line},"offset":${offset}}`) return undefined
-  const raw = Buffer.from(letter.raw)
-  if (letter.id !== ID_PREFIX + ids.digits(letter.ordinal, raw, 0, raw.length).slice(0, ID_DIGITS)) return undefined
+  // The id has to be one that is made of line and bytes.
+  const raw = viewOf(letter.raw)
+  const digits = new LetterIds(origin).digits(line, raw, 0, raw.byteLength).slice(0, ID_DIGITS)
+  if (letter.id !== ID_PREFIX + digits) return undefined
   const marked = letterLine(
     {
       ...letter,
@@ -68,11 +72,12 @@ export function letterTemplate(
   if (beforeMessage === undefined || beforeRecord === undefined || beforeId === undefined) return undefined
   if (beforeSource === undefined || beforeRaw === undefined || behind === undefined) return undefined
   const beforeMessages = others.slice(0, -3)
-  if (beforeMessages.length !== faults.length) return undefined
+  if (beforeMessages.length !== 0 && beforeMessages.length !== faults.length) return undefined
   const beforeLine = Buffer.concat([beforeSource, Buffer.from(before)])
   return {
-    ...{ faults, beforeMessage, beforeRecord, beforeId, beforeMessages, beforeLine, beforeRaw, behind },
-    length: marked.length * 3 + beforeLine.length,
+    ...{ faults, beforeMessage, beforeRecord, beforeId, beforeMessages, beforeLine },
+    beforeRaw: Buffer.concat([CLOSE, beforeRaw]),
+    behind: Buffer.concat([behind, LINE_END]),
     count: 0,
   }
 }

@@ -1,7 +1,8 @@
 import type { Batch } from "../core/records.ts"
 import type { LetterOrigin } from "../dead-letters/letter.ts"
-import { ID_DIGITS, type LetterIds } from "./letter-ids.ts"
+import { ID_DIGITS } from "./letter-ids.ts"
 import type { LetterFrame } from "./letter-line.ts"
+import type { LetterParts } from "./letter-lines.ts"
 import { kindOf, letterTemplate, type LetterTemplate } from "./letter-template.ts"
 import type { Faults } from "./short-way.ts"
 import type { FaultTally } from "./tally.ts"
@@ -14,19 +15,15 @@ const FAULTS_KEPT = 5_000
 /** How long a letter's time stands for the time of those after it. */
 const TIME_KEPT_MS = 1_000
 
-/** What letters with equal faults have in common. */
-export interface LetterText {
+/** What letters with equal faults have in common; the messages are in there. */
+export interface LetterText extends LetterParts {
   readonly template: LetterTemplate
-  /** Before the record, and between record and line: the messages are in there, and room for the id at its place. */
-  readonly beforeRecord: Buffer
-  readonly beforeLine: Buffer
 }
 
 /** The texts that letters of one input are made of. */
 export class LetterTexts {
   readonly #origin: LetterOrigin
   #frame: LetterFrame
-  readonly #ids: LetterIds
   readonly #tally: FaultTally
   #since = -Infinity
   /** By the kinds of faults. */
@@ -34,10 +31,9 @@ export class LetterTexts {
   /** By faults that come again. */
   readonly #known = new Map<object, LetterText | undefined>()
 
-  constructor(origin: LetterOrigin, frame: Omit<LetterFrame, "time">, ids: LetterIds, tally: FaultTally) {
+  constructor(origin: LetterOrigin, frame: Omit<LetterFrame, "time">, tally: FaultTally) {
     this.#origin = origin
     this.#frame = { ...frame, time: "" }
-    this.#ids = ids
     this.#tally = tally
   }
 
@@ -73,9 +69,10 @@ export class LetterTexts {
     if (template === undefined) return undefined
     const told = messages.map((message) => Buffer.from(message))
     const { beforeMessage, beforeMessages } = template
-    const between = told.flatMap((message, n) => [beforeMessages[n] as Buffer, message])
+    const between = beforeMessages.flatMap((before, n) => [before, told[n] as Buffer])
     return {
       template,
+      ...{ beforeRaw: template.beforeRaw, behind: template.behind, idAt: template.beforeId.length },
       beforeRecord: Buffer.concat([beforeMessage, Buffer.from(messages.join("; ")), template.beforeRecord]),
       beforeLine: Buffer.concat([template.beforeId, Buffer.alloc(ID_DIGITS), ...between, template.beforeLine]),
     }
@@ -103,7 +100,7 @@ export class LetterTexts {
     const kind = kindOf(faults)
     const known = this.#templates.get(kind)
     if (known !== undefined || this.#templates.size >= KINDS_KEPT || this.#templates.has(kind)) return known
-    const made = letterTemplate(this.#origin, this.#frame, { batch, i, faults }, this.#ids)
+    const made = letterTemplate(this.#origin, this.#frame, { batch, i, faults })
     this.#templates.set(kind, made)
     return made
   }

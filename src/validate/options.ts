@@ -30,6 +30,10 @@ export interface ValidateFilesOptions {
   readonly maxRecordBytes?: number | undefined
   /** The pipeline that letters name. Default `validate`. */
   readonly pipeline?: string | undefined
+  /**
+   * So many letters still to come are worth a thread that puts them together. Default 20,000. 0: there is one from the beginning. Infinity: never.
+   */
+  readonly threadFrom?: number | undefined
   readonly directory: string
   readonly ports: Ports
   readonly signal: AbortSignal

@@ -1,7 +1,7 @@
 // npm run test:package: what a user of the library gets. Packs the project, installs the tarball in an empty folder beside an
 // ordinary Node 22, and runs a pipeline from TypeScript and from JavaScript.
 import { spawnSync } from "node:child_process"
-import { chmodSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs"
+import { chmodSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { createRequire } from "node:module"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
@@ -91,6 +91,15 @@ try {
   check("runs on Node 22", () => (/^v22\./.test(run(node, ["--version"])) ? undefined : "another Node was installed"))
   check("a pipeline in JavaScript", () => expect(run(node, ["orders.js"])))
   check("a pipeline in TypeScript", () => expect(run(node, ["orders.ts"])))
+  check("dead letters that a thread puts together", () => {
+    const rows = 400_000
+    writeFileSync(join(folder, "bad.csv"), `user_id,event,timestamp\n${",click,2026-01-01T10:00:00Z\n".repeat(rows)}`)
+    const command = join(folder, "node_modules/spillway/bin/spillway.js")
+    const named = ["--in-file", "bad.csv", "--schema", "builtins.EventRecord", "--dead-letter", "bad.jsonl"]
+    run(node, [command, "validate", ...named, "--min-pass-rate", "0"])
+    const lines = readFileSync(join(folder, "bad.jsonl")).toString("latin1").split("\n").length - 1
+    return lines === rows ? undefined : `expected ${rows} letters, got ${lines}`
+  })
   check("the types are complete", () => {
     const tsc = createRequire(import.meta.url).resolve("typescript/bin/tsc")
     const options = [

@@ -114,11 +114,17 @@ function counted(schema: RecordSchema, general: boolean): { readonly schema: Rec
   return count
 }
 
-/** Validates contents in memory, by the compiled path or by the general one alone. */
+/** Validates contents in memory, by the compiled path or by the general one alone; from so many letters with a thread. */
 export async function validated(
   schema: RecordSchema,
   contents: readonly Uint8Array[],
-  way: { readonly input: LineFormat; readonly output: LineFormat; readonly general: boolean; readonly chunk?: number },
+  way: {
+    readonly input: LineFormat
+    readonly output: LineFormat
+    readonly general: boolean
+    readonly chunk?: number
+    readonly threadFrom?: number
+  },
 ): Promise<Validated> {
   const written = new Map<string, Buffer[]>()
   const ports = portsInMemory(written)
@@ -136,6 +142,7 @@ export async function validated(
       directory: "/",
       ports,
       signal,
+      threadFrom: way.threadFrom,
       stdin: Readable.from([]),
       stdout: () => Promise.resolve(),
       warn: (message) => warnings.push(message),

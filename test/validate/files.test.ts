@@ -360,7 +360,7 @@ describe("dead letters", () => {
     const first = await folder.validate("in.csv")
     const again = await folder.validate("in.csv")
     expect(Object.keys(first.letters[0] ?? {}).join(" ")).toBe(
-      "ts error_code error_msg record id fingerprint pipeline_name run_id correlation_id step rule path faults source raw " +
+      "ts error_code error_msg record id fingerprint pipeline_name run_id correlation_id step rule path expected actual_type source raw " +
         "attempts first_seen last_seen status replay_of schema_version",
     )
     expect(first.letters[0]).toMatchObject({

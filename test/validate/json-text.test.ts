@@ -1,13 +1,13 @@
 import fc from "fast-check"
 import { describe, expect, it } from "vitest"
-import { putJsonText } from "../../src/validate/json-text.ts"
+import { isJsonText, putJsonText } from "../../src/validate/json-text.ts"
 
 const out = Buffer.alloc(4096)
 
 function written(text: string, doubled: boolean): string | undefined {
   const bytes = Buffer.from(doubled ? text.replaceAll('"', '""') : text)
-  const at = putJsonText(out, 1, bytes, 0, bytes.length, doubled)
-  return at < 0 ? undefined : out.toString("utf8", 1, at)
+  if (!isJsonText(bytes, 0, bytes.length)) return undefined
+  return out.toString("utf8", 1, putJsonText(out, 1, bytes, 0, bytes.length, doubled))
 }
 
 describe("text of JSON from bytes", () => {
