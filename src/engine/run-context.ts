@@ -98,6 +98,8 @@ export interface Group {
   readonly members: GroupMember[]
   /** The table with what the group's rows hold besides the columns of the schema. */
   target: Target
+  /** Settles when an index on the keys of the staged rows is made, or could not be; undefined where none is under way. */
+  indexed?: Promise<void>
 }
 
 export const newMember = (plan: PlannedPartition, partitionNo: number): GroupMember => ({

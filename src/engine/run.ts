@@ -195,7 +195,12 @@ async function carryOut(
   })
   if (load.output !== undefined) await tidyFolder(context, load.output, staging)
   const groups = grouped(context, work, progress)
-  await stageAndPublish(groups, progress, load.stager(context, staging, connect), new Publisher(context, connect()))
+  await stageAndPublish(
+    groups,
+    progress,
+    load.stager(context, staging, connect),
+    new Publisher(context, connect(), connect()),
+  )
   await staging.retrying("tidying up", async (session) => {
     await clearProgress(session, runId)
     // A table is there after a run, also when everything was held or there was nothing to load.

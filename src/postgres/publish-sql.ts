@@ -7,6 +7,8 @@ export interface PublishRequest {
   readonly target: Target
   /** The run, or the replay, that the rows are of. */
   readonly runId: string
+  /** Settles when `indexKeys`, on another connection, is done with the staged rows, well or not. */
+  readonly indexed?: Promise<void> | undefined
   /** The `_source` values being published. */
   readonly sources: readonly string[]
   /** Those of them whose earlier rows are replaced. */

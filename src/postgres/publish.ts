@@ -15,6 +15,7 @@ import {
 import { quoteIdentifier, quoteTable } from "./quote.ts"
 import { replaceRows } from "./replace-rows.ts"
 import type { Session } from "./session.ts"
+import { adoptKeys, hasIndexedKeys, haveOwnKeys, isSharedKey, WORK_MEMORY } from "./staged-keys.ts"
 import { slices } from "./slices.ts"
 import {
   addKey,
@@ -29,12 +30,6 @@ import {
   stampRun,
   type Target,
 } from "./target.ts"
-
-/** Memory for the hash joins and sorts of a publish; it is the only statement family that needs much. */
-const WORK_MEMORY = "128MB"
-
-/** Unlike any other error, tells that the key of a table to be could not be built because rows share it. */
-const UNIQUE_VIOLATION = "23505"
 
 /** Until the end of the transaction nobody else publishes into the table; of two that would create it, the second finds it. */
 export async function lockTarget(session: Session, target: Pick<Target, "schema" | "name">): Promise<void> {
@@ -51,9 +46,12 @@ export async function lockTarget(session: Session, target: Pick<Target, "schema"
 export async function publishStaging(session: Session, request: PublishRequest): Promise<PublishResult> {
   const { target } = request
   await session.query(`SET LOCAL work_mem = '${WORK_MEMORY}'; SET LOCAL maintenance_work_mem = '${WORK_MEMORY}'`)
+  const isNew = !(await inspectTarget(session, target))
+  const staged = isNew ? await countBySource(session, request) : []
+  await request.indexed
   await stampRun(session, request.staging, request.runId)
-  if (!(await inspectTarget(session, target))) {
-    const adopted = await adoptStaging(session, request)
+  if (isNew) {
+    const adopted = await adoptStaging(session, request, staged)
     if (adopted !== undefined) return adopted
     await createTarget(session, target)
   }
@@ -97,10 +95,12 @@ export async function outdatedRows(
 async function adoptStaging(
   session: Session,
   { staging, target, sources, tracked }: PublishRequest,
+  staged: readonly StagedRows[],
 ): Promise<PublishResult | undefined> {
   const counts = emptyCounts(sources)
-  for (const row of await countBySource(session, staging, sources)) bySource(counts, row.source).inserted = row.rows
+  for (const { source, rows } of staged) bySource(counts, source).inserted = rows
   const touches = await slices(session, tracked, (expression) => `SELECT ${expression} AS value FROM ${staging} s`)
+  const isIndexed = await hasIndexedKeys(session, staging)
   session.savepoint("adopt")
   try {
     await createSchema(session, target)
@@ -110,22 +110,24 @@ async function adoptStaging(
       `ALTER TABLE ${quoteIdentifier(target.schema)}.${bare} RENAME TO ${quoteIdentifier(target.name)}`,
     )
     await session.query(endStaging(target))
-    if (target.key.length > 0) await session.query(addKey(target))
+    if (isIndexed) await adoptKeys(session, staging, target)
+    else if (target.key.length > 0) await session.query(addKey(target))
     await indexSource(session, target)
   } catch (error) {
-    if (sqlState(error) !== UNIQUE_VIOLATION) throw error
+    if (!isSharedKey(error)) throw error
     await session.query(`ROLLBACK TO SAVEPOINT adopt`)
     return undefined
   }
   return { counts, touches, adopted: true }
 }
 
+interface StagedRows {
+  readonly source: string
+  readonly rows: number
+}
+
 /** Staged rows per source. Of one source all of them are its own: looking at each takes several times as long as counting them. */
-async function countBySource(
-  session: Session,
-  staging: string,
-  sources: readonly string[],
-): Promise<{ source: string; rows: number }[]> {
+async function countBySource(session: Session, { staging, sources }: PublishRequest): Promise<StagedRows[]> {
   const [only] = sources
   const { rows } = await session.query<{ source: string | undefined; rows: string }>(
     only !== undefined && sources.length === 1
@@ -134,8 +136,6 @@ async function countBySource(
   )
   return rows.map(({ source = only ?? "", rows: n }) => ({ source, rows: Number(n) }))
 }
-
-const sqlState = (error: unknown): unknown => (error as { context?: { sqlState?: unknown } }).context?.sqlState
 
 /**
  * Notes which rows of the table are what their own source, read again, says now, before of each key only one row is left in
@@ -155,19 +155,6 @@ async function noteConfirmed(session: Session, sql: Statements, request: Publish
   )
 }
 
-/** Building an index is the fastest way to learn that no key repeats, and the comparison that follows can use it. */
-async function isUnique(session: Session, staging: string, key: string): Promise<boolean> {
-  session.savepoint("unique_keys")
-  try {
-    await session.query(`CREATE UNIQUE INDEX ON ${staging} (${key})`)
-    return true
-  } catch (error) {
-    if (sqlState(error) !== UNIQUE_VIOLATION) throw error
-    await session.query(`ROLLBACK TO SAVEPOINT unique_keys`)
-    return false
-  }
-}
-
 /** Leaves one row per key in staging: the newest. Another of the same source is a duplicate, of an earlier source superseded. */
 async function removeRepeats(
   session: Session,
@@ -176,7 +163,7 @@ async function removeRepeats(
 ): Promise<void> {
   const key = keyList(target)
   const order = newestFirst(target)
-  if (await isUnique(session, staging, key)) return
+  if (await haveOwnKeys(session, staging, target)) return
   const repeated = `SELECT ${key} FROM ${staging} GROUP BY ${key} HAVING count(*) > 1`
   const { rows } = await session.query<{ source: string; duplicate: string; superseded: string }>(
     `WITH ranked AS (

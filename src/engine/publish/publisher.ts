@@ -11,6 +11,7 @@ import { recordTouches, trackedSlices } from "../../ledger/touched.ts"
 import { lockTarget, publishStaging } from "../../postgres/publish.ts"
 import type { PublishResult } from "../../postgres/publish-counts.ts"
 import type { Session } from "../../postgres/session.ts"
+import { indexKeys } from "../../postgres/staged-keys.ts"
 import { commitKnowing } from "./commit.ts"
 import type { Connection } from "../connection.ts"
 import type { WrittenFiles } from "../files/file-output.ts"
@@ -30,20 +31,27 @@ import {
   type RunningTotals,
 } from "../run-context.ts"
 
+/** Fewer are indexed in less time than another connection takes. */
+const MANY_ROWS = 50_000
+
 /** The write half of a run: judges a staged group and makes it visible, with everything that belongs to it, in one transaction. */
 export class Publisher {
   private readonly context: RunContext
   readonly #connection: Connection
+  /** For what can be done beside a transaction. */
+  readonly #beside: Connection
 
-  constructor(context: RunContext, connection: Connection) {
+  constructor(context: RunContext, connection: Connection, beside: Connection) {
     this.context = context
     this.#connection = connection
+    this.#beside = beside
   }
 
   /** Publishes what passes its gate and holds what does not. Throws `StagingLost` when there is nothing staged any more. */
   async publish(group: Group): Promise<void> {
     const { context } = this
     const started = context.ports.clock.monotonic()
+    group.indexed = this.#indexKeys(group)
     const results = await timed(context, "gate", () => this.#judge(group))
     const gateMs = context.ports.clock.monotonic() - started
     await context.ports.failpoints.hit("gate.judged", { group: group.number })
@@ -170,10 +178,16 @@ export class Publisher {
         const filesBefore = load.output && (await outputFiles(session, load.name))
         await this.#fence(session, group, commitId)
         await this.#requireProgress(session, group)
-        if (held.length > 0)
+        if (held.length > 0) {
+          // Rows that are being indexed cannot be deleted, and those that are being deleted cannot be indexed.
+          await group.indexed
           await session.query(`DELETE FROM ${staging} WHERE _source = ANY($1::text[])`, [
             held.map((m) => m.plan.partition.key),
           ])
+        }
+        // A replay takes the table before its letters, too: neither waits for the other.
+        if (load.output === undefined && published.length > 0) await lockTarget(session, group.target)
+        await step("letters", () => writeLetters(session, context, group))
         const files = await step("rows", () => this.#writeFiles(session, staging, published, filesBefore))
         const rows = files?.result ?? (await step("rows", () => this.#writeRows(session, staging, published, group)))
         if (files === undefined) await this.#refuseRival(session, keys)
@@ -181,7 +195,6 @@ export class Publisher {
         await failpoints.hit("publish.rows-written", { group: group.number })
         const counts = new Map(group.members.map((member) => [member.plan.partition.key, countsOf(member, rows)]))
         for (const member of published) requireBalance(member, counts.get(member.plan.partition.key) ?? zeroCounts())
-        await step("letters", () => writeLetters(session, context, group))
         const totals = nextTotals(context.totals, group, counts)
         await step("ledger", async () => {
           await recordTouches(session, runId, load.table, rows.touches)
@@ -208,6 +221,21 @@ export class Publisher {
         return { counts, totals, steps, files }
       },
     )
+  }
+
+  /**
+   * Gives many staged rows the index that publishing them needs, on another connection, while they are judged and the transaction
+   * writes the letters: nobody else sees staging. Where that fails, the transaction does it, and says what is wrong.
+   */
+  async #indexKeys({ number, members, target }: Group): Promise<void> {
+    const staging = stagingTable(this.context.runNo, number)
+    const rows = members.reduce((sum, { tally }) => sum + tally.staged, 0)
+    if (this.context.load.output !== undefined || target.mode !== "upsert" || rows < MANY_ROWS) return
+    try {
+      await indexKeys(await this.#beside.session(), staging, target)
+    } catch {
+      // The transaction makes it.
+    }
   }
 
   /** Only the holder of the leases gets past here: the positions are still under the epochs it took. */
@@ -283,13 +311,13 @@ export class Publisher {
     }
     const { load, runId } = this.context
     const { target } = group
-    await lockTarget(session, target)
     await requireNewColumns(session, this.context, group)
     const replaced = published.filter((member) => member.plan.replaces).map((member) => member.plan.partition.key)
     const result = await publishStaging(session, {
       staging,
       target,
       runId,
+      indexed: group.indexed,
       tracked: await trackedSlices(session, load.table),
       exclusive: load.kind === "model",
       sources: published.map((member) => member.plan.partition.key),
