@@ -43,7 +43,7 @@ export interface BatchLimits {
   readonly records: number
 }
 
-export const DEFAULT_LIMITS: BatchLimits = { bytes: 2 << 20, records: 32768 }
+export const DEFAULT_LIMITS: BatchLimits = { bytes: 1 << 20, records: 16384 }
 
 /** Gathers chunks until there is enough for a batch, has it cut, and reads past lines that are too long. */
 export class ChunkedDecoder implements Decoder {
