@@ -95,8 +95,6 @@ export const textArray = (texts: readonly string[]): string => `ARRAY[${texts.ma
 
 export const confirmedTable = (staging: string): string => `${staging}_confirmed`
 
-export const keyList = ({ key }: Target): string => key.map(quoteIdentifier).join(", ")
-
 export const newestFirst = ({ orderBy }: Target): string =>
   [...(orderBy === undefined ? [] : [`${quoteIdentifier(orderBy)} DESC NULLS LAST`]), "_seq DESC", "ctid DESC"].join(
     ", ",

@@ -1,7 +1,6 @@
-import { keyList } from "./publish-sql.ts"
 import { quoteIdentifier } from "./quote.ts"
 import type { Session } from "./session.ts"
-import { primaryKeyName, qualifiedName, type Target } from "./target.ts"
+import { keyList, primaryKeyName, qualifiedName, type Target } from "./target.ts"
 
 /** Memory for the hash joins and sorts of a publish; it is the only statement family that needs much. */
 export const WORK_MEMORY = "128MB"

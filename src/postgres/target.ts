@@ -54,7 +54,8 @@ const definitions = (target: Target, except?: string): string =>
     .map(definition)
     .join(", ")
 
-const keyList = (target: Target): string => target.key.map(quoteIdentifier).join(", ")
+/** The columns of the key, for SQL. */
+export const keyList = ({ key }: Target): string => key.map(quoteIdentifier).join(", ")
 
 export const primaryKeyName = (target: Target): string => `${target.name.slice(0, 58)}_pkey`
 
@@ -188,9 +189,9 @@ export async function indexSource(session: Session, target: Target): Promise<voi
 }
 
 /**
- * Creates a staging table for the rows of a run, without the column that names it. For an existing target it takes the target's own types and CHECK
- * constraints, so that what the table would refuse is refused while single records can still be told apart. For a missing
- * target it is without a key, so that it can become the table.
+ * Creates a staging table for the rows of a run, without the column that names it. For an existing target it takes the target's own
+ * types and CHECK constraints, so that what the table would refuse is refused while single records can still be told apart. For a
+ * missing target it is without a key, so that it can become the table.
  *
  * Never unlogged: a `CREATE UNLOGGED TABLE` that is rolled back leaves an empty file until the next checkpoint, and a server
  * that crashes before the rollback is written down cannot be started again ("could not create file …: File exists").
